@@ -1,0 +1,1 @@
+"""Typed settings: the graph recipe and the sections of `params.yaml`."""

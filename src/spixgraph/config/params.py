@@ -1,0 +1,175 @@
+"""The settings of the pipeline: one section of `params.yaml` per stage, strict and frozen.
+
+A misspelt or unknown key is an error that names it; nothing falls back in silence.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spixgraph.config.recipe import (
+    GraphRecipe,
+    PaperParams,
+    RagParams,
+    SlicParams,
+    SuperpixelParams,
+)
+from spixgraph.errors import InputError
+
+ModelName = Literal["gnn", "cnn", "paper", "mlp"]
+NodeModelName = Literal["gnn", "paper", "mlp"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomSection(_Strict):
+    """The embedded synthetic data set."""
+
+    kind: Literal["colonies", "nuclei3d", "layers"] = "colonies"
+    n_images: int = Field(default=12, ge=3)
+    shape_zyx: tuple[int, int, int] = (1, 384, 384)
+    seed: int = 0
+
+
+class PrepareSection(_Strict):
+    """Which data set, which rows of it, which classes."""
+
+    source: str = "data/phantom"
+    where: dict[str, str] = Field(
+        default={}, description="keep the manifest rows whose column has this value"
+    )
+    class_names: tuple[str, ...] = Field(default=(), description="empty: class_0, class_1, ...")
+    split_fractions: tuple[float, float, float] = Field(
+        default=(0.6, 0.2, 0.2), description="train, val, test where the manifest has no split"
+    )
+    seed: int = 0
+
+
+class SuperpixelsSection(_Strict):
+    """The superpixels of the region graph and of the paper mode."""
+
+    rag: SuperpixelParams = SlicParams()
+    paper: SuperpixelParams = SlicParams()
+
+
+class GraphsSection(_Strict):
+    """The two kinds of graph."""
+
+    rag: RagParams = RagParams()
+    paper: PaperParams = PaperParams()
+
+
+class NodeTraining(_Strict):
+    """How a node network is built and trained."""
+
+    hidden: int = Field(default=64, gt=0)
+    layers: int = Field(default=8, ge=0)
+    epochs: int = Field(default=150, gt=0)
+    patience: int = Field(default=30, gt=0, description="epochs without a better validation IoU")
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    max_minutes: float | None = Field(default=None, gt=0)
+
+
+class CnnTraining(_Strict):
+    """How the MONAI U-Net is built and trained."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    patch_px: int = Field(default=192, ge=32, description="edge of a 2D patch")
+    patch_px_3d: tuple[int, int, int] = (16, 64, 64)
+    batch: int = Field(default=6, gt=0)
+    epochs: int = Field(default=60, gt=0)
+    steps_per_epoch: int = Field(default=25, gt=0)
+    patience: int = Field(default=15, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    overlap: float = Field(default=0.25, ge=0, lt=1, description="of the sliding window")
+    max_minutes: float | None = Field(default=None, gt=0)
+
+
+class TrainSection(_Strict):
+    """Seeds, device and one section per model."""
+
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    device: Device = "auto"
+    gnn: NodeTraining = NodeTraining()
+    paper: NodeTraining = NodeTraining(hidden=64, layers=2)
+    mlp: NodeTraining = NodeTraining(layers=0)
+    cnn: CnnTraining = CnnTraining()
+
+
+class EvaluateSection(_Strict):
+    """What is measured."""
+
+    boundary_tolerance_px: int = Field(default=2, ge=0)
+
+
+class SelectSection(_Strict):
+    """Limits that the selected model must keep; the best validation macro IoU among those wins."""
+
+    candidates: tuple[NodeModelName, ...] = Field(default=("gnn", "mlp", "paper"), min_length=1)
+    max_parameters: int | None = None
+    max_inference_bytes_per_megapixel: int | None = None
+    max_inference_seconds_per_megapixel: float | None = None
+
+
+class ExportSection(_Strict):
+    """The bundle."""
+
+    model_name: str = Field(default="spixgraph-phantom", pattern="^[a-z0-9][a-z0-9-]*$")
+    colours: tuple[Annotated[str, Field(pattern="^#[0-9a-f]{6}$")], ...] = ()
+
+
+class VerifySection(_Strict):
+    """What an exported bundle must prove."""
+
+    max_logit_difference: float = Field(default=1e-3, gt=0)
+    max_pixel_disagreement: float = Field(default=1e-4, ge=0)
+
+
+class Params(_Strict):
+    """The whole of `params.yaml`."""
+
+    phantom: PhantomSection = PhantomSection()
+    prepare: PrepareSection = PrepareSection()
+    superpixels: SuperpixelsSection = SuperpixelsSection()
+    graphs: GraphsSection = GraphsSection()
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    select: SelectSection = SelectSection()
+    export: ExportSection = ExportSection()
+    verify: VerifySection = VerifySection()
+
+    def recipe(self, model: NodeModelName) -> GraphRecipe:
+        """The graph recipe that node model `model` reads."""
+        if model == "paper":
+            return GraphRecipe(superpixels=self.superpixels.paper, graph=self.graphs.paper)
+        return GraphRecipe(superpixels=self.superpixels.rag, graph=self.graphs.rag)
+
+
+def load_params(path: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or a key or value is not allowed; the message names each one.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; copy params.yaml from the repository")
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
+            for e in error.errors()
+        ]
+        raise InputError(f"{path} holds settings that are not allowed: {'; '.join(lines)}") from error
