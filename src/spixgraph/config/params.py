@@ -47,6 +47,9 @@ class PrepareSection(_Strict):
     split_fractions: tuple[float, float, float] = Field(
         default=(0.6, 0.2, 0.2), description="train, val, test where the manifest has no split"
     )
+    allow_shared_groups: bool = Field(
+        default=False, description="accept a group in several splits; scores are then optimistic"
+    )
     seed: int = 0
 
 
@@ -147,7 +150,7 @@ class Params(_Strict):
     verify: VerifySection = VerifySection()
 
     def recipe(self, model: NodeModelName) -> GraphRecipe:
-        """The graph recipe that node model `model` reads."""
+        """Return the graph recipe that node model `model` reads."""
         if model == "paper":
             return GraphRecipe(superpixels=self.superpixels.paper, graph=self.graphs.paper)
         return GraphRecipe(superpixels=self.superpixels.rag, graph=self.graphs.rag)
@@ -172,4 +175,5 @@ def load_params(path: Path) -> Params:
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
             for e in error.errors()
         ]
-        raise InputError(f"{path} holds settings that are not allowed: {'; '.join(lines)}") from error
+        faults = "; ".join(lines)
+        raise InputError(f"{path} holds settings that are not allowed: {faults}") from error

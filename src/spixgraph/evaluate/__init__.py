@@ -1,0 +1,1 @@
+"""Counts, scores, the report and its pictures; free of torch and of settings."""

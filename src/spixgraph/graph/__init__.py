@@ -1,0 +1,1 @@
+"""Labels and pixels in, a region graph out: sums, features, contacts, targets, storage."""

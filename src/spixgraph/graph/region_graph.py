@@ -1,16 +1,34 @@
 """The region graph of one image, in memory and on disk.
 
 Why a Zarr group and not a pickle: it can be read array by array, from other languages, and its
-bytes depend on its content alone.
+bytes depend on its content alone. Arrays are stored uncompressed, so that no codec version can
+change the bytes; float features would shrink by a tenth at best.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spixgraph.arrays import Bool, Float32, Float64, Int64, PixelSizeUm, ShapeZYX
+import numpy as np
+
+from spixgraph.arrays import Array, Float32, Float64, Int64, PixelSizeUm, ShapeZYX
+from spixgraph.errors import InputError, StoredDataError
+from spixgraph.files import atomic_path
 
 SCHEMA = 1
+MAX_CHUNK_ROWS = 65_536
+
+_DTYPES = {
+    "x": np.float32,
+    "centroid_px": np.float64,
+    "n_pixels": np.int64,
+    "edge_index": np.int64,
+    "edge_attr": np.float32,
+    "target": np.float32,
+    "annotated": np.float32,
+}
+_OPTIONAL = ("target", "annotated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,11 @@ class RegionGraph:
         Fraction of each class among the annotated pixels; rows of zeros where none is annotated.
     annotated : (n,) float32 or None
         Fraction of the pixels of each superpixel that are annotated, 0..1.
+
+    Raises
+    ------
+    InputError
+        If dtypes or shapes do not fit together, an edge leads to no node or a value is NaN or inf.
     """
 
     x: Float32
@@ -53,7 +76,25 @@ class RegionGraph:
     edge_feature_names: tuple[str, ...]
     source: GraphSource
     target: Float32 | None = None
-    annotated: Float32 | None = field(default=None)
+    annotated: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        n, e = len(self.n_pixels), self.edge_index.shape[-1]
+        if (self.target is None) != (self.annotated is None):
+            raise InputError("target and annotated belong together: give both or none")
+        wanted: dict[str, tuple[int, ...]] = {
+            "x": (n, len(self.feature_names)),
+            "centroid_px": (n, 3),
+            "n_pixels": (n,),
+            "edge_index": (2, e),
+            "edge_attr": (e, len(self.edge_feature_names)),
+        }
+        if self.target is not None:
+            wanted |= {"target": (n, self.target.shape[-1]), "annotated": (n,)}
+        for name, shape in wanted.items():
+            _require(name, getattr(self, name), shape)
+        if e and not (self.edge_index.min() >= 0 and self.edge_index.max() < n):
+            raise InputError(f"edge_index must hold nodes 0..{n - 1}")
 
     @property
     def n_regions(self) -> int:
@@ -61,11 +102,117 @@ class RegionGraph:
         return len(self.n_pixels)
 
 
+def _require(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Check one array of a graph."""
+    if array.dtype != _DTYPES[name] or array.shape != shape:
+        raise InputError(
+            f"{name} must be {shape} {np.dtype(_DTYPES[name])}, got {array.shape} {array.dtype}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds NaN or inf; check the image for bad pixels")
+
+
 def save_graph(graph: RegionGraph, path: Path) -> None:
-    """Write `graph` as a Zarr v3 group, atomically; same graph, same bytes."""
-    raise NotImplementedError(path)
+    """Write `graph` as a Zarr v3 group, atomically; same graph, same bytes.
+
+    Parameters
+    ----------
+    graph : RegionGraph
+    path : Path
+        The folder to make; an existing one is replaced at the end.
+    """
+    import zarr
+
+    with atomic_path(path) as part:
+        group = zarr.create_group(part, zarr_format=3, attributes=_attributes(graph))
+        for name in _DTYPES:
+            array = getattr(graph, name)
+            if array is not None:
+                stored = group.create_array(
+                    name,
+                    shape=array.shape,
+                    dtype=array.dtype,
+                    chunks=_chunks(name, array),
+                    compressors=None,
+                    filters=None,
+                    fill_value=0,
+                )
+                stored[...] = array
+
+
+def _attributes(graph: RegionGraph) -> dict[str, Any]:
+    """Everything but the arrays, in sorted order."""
+    source = graph.source
+    return {
+        "edge_feature_names": list(graph.edge_feature_names),
+        "feature_names": list(graph.feature_names),
+        "image_sha256": source.image_sha256,
+        "params": _sorted(source.params),
+        "pixel_size_um": None if source.pixel_size_um is None else list(source.pixel_size_um),
+        "schema": SCHEMA,
+        "shape_zyx": list(source.shape_zyx),
+    }
+
+
+def _sorted(value: Any) -> Any:
+    """Sort the keys of nested dicts."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return value
+
+
+def _chunks(name: str, array: Array) -> tuple[int, ...]:
+    """Cut the long axis in equal chunks, so that padding stays small."""
+    axis = 1 if name == "edge_index" else 0
+    length = array.shape[axis]
+    rows = math.ceil(length / max(1, math.ceil(length / MAX_CHUNK_ROWS)))
+    return tuple(max(1, rows if i == axis else size) for i, size in enumerate(array.shape))
 
 
 def load_graph(path: Path) -> RegionGraph:
-    """Read a graph; raises `StoredDataError` on a missing array or a foreign schema."""
-    raise NotImplementedError(path)
+    """Read a graph that `save_graph` wrote.
+
+    Raises
+    ------
+    InputError
+        If nothing is at `path`.
+    StoredDataError
+        On a foreign schema, a missing array or attribute, or arrays that do not fit together.
+    """
+    import zarr
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist; make it with the graphs stage")
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise StoredDataError(f"{path} is not a Zarr v3 group; make the graph again") from error
+    attributes = dict(group.attrs)
+    if attributes.get("schema") != SCHEMA:
+        raise StoredDataError(
+            f"{path} has graph schema {attributes.get('schema')}, this version reads {SCHEMA}; "
+            "make the graph again"
+        )
+    try:
+        return _graph_of(group, attributes)
+    except KeyError as error:
+        raise StoredDataError(f"{path} lacks {error}; make the graph again") from error
+    except InputError as error:
+        raise StoredDataError(f"{path} is not consistent: {error}; make the graph again") from error
+
+
+def _graph_of(group: Any, attributes: dict[str, Any]) -> RegionGraph:
+    """Put the parts of a stored graph together."""
+    present = [name for name in _DTYPES if name not in _OPTIONAL or name in group]
+    pixel_size = attributes["pixel_size_um"]
+    return RegionGraph(
+        feature_names=tuple(attributes["feature_names"]),
+        edge_feature_names=tuple(attributes["edge_feature_names"]),
+        source=GraphSource(
+            image_sha256=attributes["image_sha256"],
+            shape_zyx=tuple(attributes["shape_zyx"]),
+            pixel_size_um=None if pixel_size is None else tuple(pixel_size),
+            params=attributes["params"],
+        ),
+        **{name: np.asarray(group[name][...]) for name in present},
+    )

@@ -1,0 +1,1 @@
+"""Images, masks and data sets: opened as lazy blocks, checked before any work."""

@@ -1,0 +1,1 @@
+"""The model registry: register, promote through a gate, roll back, fetch."""

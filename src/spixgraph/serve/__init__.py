@@ -1,0 +1,1 @@
+"""Segmentation over HTTP: a BentoML service around the same driver as the command line."""

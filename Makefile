@@ -1,0 +1,62 @@
+# Every target uses .venv; `make env` makes it and reuses it while pyproject.toml and constraints.txt are as they were.
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+PYTEST_WORKERS ?= 2
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export BENTOML_DO_NOT_TRACK := True
+export DO_NOT_TRACK := 1
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help env demo real report test lint types contracts unit pipelines serving clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(STAMP) ## make .venv with everything installed
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --disable-pip-version-check torch==2.13.0
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev]'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: env ## install, make the embedded data set, run the whole pipeline, say where to look
+	dvc repro
+	python -m pipelines.where
+
+real: env ## the same stages on a real data set: make real DATA=path/to/dataset
+	@test -n "$(DATA)" || { echo "say which data set: make real DATA=path/to/dataset"; exit 2; }
+	python -m pipelines.workspace "$(DATA)" runs
+	cd "runs/$(notdir $(patsubst %/,%,$(DATA)))" && PYTHONPATH=src dvc repro verify && python -m pipelines.where
+
+report: env ## write reports/ again from the stored evaluation
+	python -m pipelines.report
+
+test: lint types contracts unit pipelines serving ## everything that CI runs
+
+lint: env
+	ruff check
+	ruff format --check
+
+types: env
+	mypy
+
+contracts: env
+	lint-imports
+
+unit: env ## unit and property tests
+	pytest -n $(PYTEST_WORKERS) -m "not pipeline and not serving" src tests
+
+pipelines: env ## DVC stages, the chain without DVC, clone and reproduce
+	pytest -m pipeline tests
+
+serving: env ## build a Bento, serve it, compare
+	pytest -m serving tests
+
+clean: ## remove what the pipeline made, keep .venv
+	rm -rf data models/* reports build runs mlflow.db mlartifacts dvc.lock

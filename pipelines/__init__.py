@@ -1,0 +1,1 @@
+"""Thin scripts, one per DVC stage: read the settings, call one function, write."""

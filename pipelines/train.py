@@ -1,0 +1,9 @@
+"""Stage `train`: one network (gnn, cnn, paper or mlp), all seeds."""
+
+import sys
+
+from pipelines._stage import stage
+from spixgraph.stages.training import train
+
+if __name__ == "__main__":
+    stage(train, *sys.argv[1:])

@@ -1,0 +1,45 @@
+"""`spixgraph bento`: a versioned, servable package of a model."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from spixgraph.cli.model import split_reference
+from spixgraph.registry.versions import fetch
+from spixgraph.serve.bento import build_bento, serve_command
+
+
+@click.group()
+def bento() -> None:
+    """Build Bentos, which BentoML serves over HTTP."""
+
+
+@bento.command()
+@click.argument("model", metavar="BUNDLE_OR_NAME@ALIAS")
+@click.option(
+    "--bentofile",
+    default="bentofile.yaml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Of the repository.",
+)
+def build(model: str, bentofile: Path) -> None:
+    """Build a Bento of a bundle folder, or of NAME@ALIAS in the registry.
+
+    The same model, code and environment give the same tag and no second Bento.
+    """
+    if Path(model).is_dir() or "@" not in model:
+        tag = build_bento(Path(model), bentofile=bentofile)
+    else:
+        tag = _build_registered(model, bentofile)
+    click.echo(tag)
+    click.echo(f"serve it: {serve_command(tag)}")
+
+
+def _build_registered(reference: str, bentofile: Path) -> str:
+    name, alias = split_reference(reference)
+    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
+        path = Path(folder) / "bundle"
+        fetch(name, alias, path)
+        return build_bento(path, bentofile=bentofile)

@@ -1,0 +1,146 @@
+"""The tables of a report as text, for HTML and Markdown alike."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from spixgraph.evaluate.report import Report
+
+UNKNOWN = "n/a"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, column heads and rows of plain text; the first cell of a row names it."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def model_table(report: Report) -> Table:
+    """Give the main table: models against scores and costs."""
+    head = (
+        *("model", *_score_heads(report)),
+        *("train s", "train peak memory", "inference MP/s", "inference peak memory", "parameters"),
+    )
+    rows = tuple(
+        (
+            model_label(report, model),
+            *_score_cells(model["metrics"]),
+            number(model["train"]["seconds"]),
+            _memory(model["train"]),
+            number(speed_mp_s(model)),
+            _memory(model["inference"]),
+            f"{model['n_parameters']:,}",
+        )
+        for model in report["models"]
+    )
+    return Table(f"Models on the {report['split']} split, counts pooled over images", head, rows)
+
+
+def mean_table(report: Report) -> Table:
+    """Give the scores where each image weighs the same."""
+    head = ("model", "accuracy", "macro IoU", "macro F1", _boundary_head(report))
+    rows = tuple(
+        (model_label(report, model), *map(score, _headline(model["mean_over_images"])))
+        for model in report["models"]
+    )
+    return Table("The same scores as a mean over images", head, rows)
+
+
+def ceiling_table(report: Report) -> Table:
+    """Give what the superpixels allow."""
+    head = ("superpixels of", *_score_heads(report), "nodes", "nodes per MP")
+    rows = tuple(
+        (
+            recipe,
+            *_score_cells(ceiling),
+            f"{ceiling['n_nodes']:,}",
+            number(ceiling["nodes_per_megapixel"]),
+        )
+        for recipe, ceiling in sorted(report["ceiling"].items())
+    )
+    return Table("Ceiling: the best single class per superpixel", head, rows)
+
+
+def image_table(report: Report, model: dict[str, Any]) -> Table:
+    """Give the scores of one model on each image."""
+    rows = tuple((image["id"], *_score_cells(image)) for image in model["per_image"])
+    caption = f"{model_label(report, model)}: scores per image"
+    return Table(caption, ("image", *_score_heads(report)), rows)
+
+
+def class_table(report: Report) -> Table:
+    """Give the annotated pixels of each class."""
+    pixels = report["images"]["pixels_per_class"]
+    rows = tuple(
+        (name, f"{count:,}", f"{100 * count / max(1, sum(pixels)):.1f} %")
+        for name, count in zip(report["class_names"], pixels, strict=True)
+    )
+    return Table("Classes in the truth", ("class", "annotated pixels", "share"), rows)
+
+
+def model_label(report: Report, model: dict[str, Any]) -> str:
+    """Name a model; the seed only where it tells two models apart."""
+    names = [other["name"] for other in report["models"]]
+    alone = names.count(model["name"]) == 1
+    return model["name"] if alone else f"{model['name']}, seed {model['seed']}"
+
+
+def selection_sentence(report: Report) -> str:
+    """Say which model was selected and why."""
+    selected = report["selected"]
+    if selected is None:
+        return "No model has been selected yet."
+    return f"Selected: {selected['name']}, seed {selected['seed']}. {selected['reason']}"
+
+
+def speed_mp_s(model: dict[str, Any]) -> float | None:
+    """Megapixels per second from image to mask, superpixels and graph included."""
+    seconds, megapixels = model["inference"]["seconds"], model["inference"]["megapixels"]
+    return megapixels / seconds if seconds and megapixels is not None else None
+
+
+def score(value: float | None) -> str:
+    """Write a ratio 0..1."""
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def number(value: float | None) -> str:
+    """Write a figure with about three digits."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def memory(n_bytes: int) -> str:
+    """Write bytes in MiB or GiB."""
+    mib = n_bytes / 2**20
+    return f"{mib:,.0f} MiB" if mib < 1024 else f"{mib / 1024:.2f} GiB"
+
+
+def _memory(cost: dict[str, Any]) -> str:
+    """Write the peak of the host, and of the GPU where one was used."""
+    host, gpu = cost["peak_rss_bytes"], cost["peak_gpu_bytes"]
+    text = UNKNOWN if host is None else memory(host)
+    return f"{text} + {memory(gpu)} GPU" if gpu else text
+
+
+def _score_heads(report: Report) -> tuple[str, ...]:
+    """Heads of the columns that `_score_cells` fills."""
+    per_class = (f"IoU {name}" for name in report["class_names"])
+    return ("accuracy", "macro IoU", "macro F1", _boundary_head(report), *per_class)
+
+
+def _boundary_head(report: Report) -> str:
+    return f"boundary F1 ({report['boundary_tolerance_px']} px)"
+
+
+def _score_cells(metrics: dict[str, Any]) -> tuple[str, ...]:
+    """Cells of the scores of one row."""
+    return tuple(map(score, [*_headline(metrics), *metrics["iou_per_class"]]))
+
+
+def _headline(metrics: dict[str, Any]) -> list[float | None]:
+    """Give the scores that are one number."""
+    return [metrics[key] for key in ("accuracy", "macro_iou", "macro_f1", "boundary_f1")]

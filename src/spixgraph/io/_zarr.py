@@ -1,0 +1,83 @@
+"""OME-Zarr 0.4 and 0.5, and plain Zarr arrays, read chunk by chunk."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from spixgraph.arrays import Array, PixelSizeUm
+from spixgraph.errors import InputError, StoredDataError
+from spixgraph.io._axes import find_layout
+from spixgraph.io._faults import stored_data_errors
+from spixgraph.io._pixel_size import ome_zarr_pixel_size
+from spixgraph.io.source import ImageInfo, ImageSource, as_pixels, pixel_dtype, resolve_box
+
+_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether `path` is a folder with a Zarr group or array."""
+    return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
+
+
+class ZarrSource(ImageSource):
+    """Level 0 of an OME-Zarr image, or a Zarr array."""
+
+    def __init__(self, path: Path, axes: str | None, pixel_size_um: PixelSizeUm | None) -> None:
+        self._path = path
+        with stored_data_errors(path):
+            array, meta_axes, scale = _level_0(path)
+        names = "".join(str(a.get("name", "?"))[:1].upper() for a in meta_axes)
+        self._layout = find_layout(
+            names or ("YX" if array.ndim == 2 else "Q" * array.ndim),
+            array.shape,
+            override=axes,
+            name=str(path),
+        )
+        self._array = array
+        shape = self._layout.shape_zyxc
+        size = pixel_size_um or ome_zarr_pixel_size(meta_axes, scale, n_z=shape[0])
+        self.info = ImageInfo(shape, pixel_dtype(np.dtype(array.dtype), str(path)), size)
+
+    def read(self, z: slice, y: slice, x: slice) -> Array:
+        """See `ImageSource.read`."""
+        spans = resolve_box(z, y, x, self.info.shape_zyxc)
+        index = self._layout.index(**{a: slice(*s) for a, s in zip("ZYX", spans, strict=True)})
+        with stored_data_errors(self._path):
+            block = np.asarray(self._array[index])
+        return as_pixels(self._layout.to_zyxc(block), self.info.dtype, str(self._path))
+
+
+def _level_0(path: Path) -> tuple[zarr.Array[Any], list[Mapping[str, Any]], list[float]]:
+    """Open the finest level; return it with the axes and the scale that OME metadata give."""
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return node, [], []
+    attributes: Mapping[str, Any] = node.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    scales = ome.get("multiscales") or []
+    if not scales:
+        raise StoredDataError(_no_multiscales(path, node))
+    if len(scales) > 1:
+        raise InputError(f"{path} holds {len(scales)} multiscales images; save one per folder")
+    first = scales[0]
+    level = first["datasets"][0]
+    array = node[level["path"]]
+    if not isinstance(array, zarr.Array):
+        raise StoredDataError(f"{path}: {level['path']} is not an array; save it again")
+    scale = np.ones(array.ndim)
+    for transform in (*level.get("coordinateTransformations", ()),
+                      *first.get("coordinateTransformations", ())):  # fmt: skip
+        scale = scale * np.asarray(transform.get("scale", 1.0))
+    return array, first.get("axes") or [], scale.tolist()
+
+
+def _no_multiscales(path: Path, node: zarr.Group) -> str:
+    """Say what the group holds instead of an image."""
+    group = node.get("labels")
+    names = sorted(group.keys()) if isinstance(group, zarr.Group) else []
+    hint = f"name one of {[f'{path}/labels/{k}' for k in names]}" if names else "save as OME-Zarr"
+    inside = sorted(node.keys())[:5]
+    return f"{path} is a Zarr group without OME multiscales metadata, it holds {inside}; {hint}"

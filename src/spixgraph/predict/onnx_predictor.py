@@ -1,0 +1,132 @@
+"""The one door to onnxruntime."""
+
+import contextlib
+import ctypes
+import io
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime as ort
+
+from spixgraph.arrays import Array, Float32, Int64
+from spixgraph.errors import InputError, ResourceError, StoredDataError
+from spixgraph.graph.neighbour_table import neighbour_table
+
+log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_FATAL = 4
+
+
+class OnnxPredictor:
+    """Node logits by an exported network.
+
+    Parameters
+    ----------
+    model_path : Path
+        `model.onnx` of a bundle.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes a GPU where one works and else the CPU.
+    threads : int, optional
+        CPU threads of one prediction; by default one per core.
+
+    Raises
+    ------
+    ResourceError
+        If "cuda" was asked for and onnxruntime does not give it.
+    StoredDataError
+        If the file is no ONNX model or wants inputs that a region graph does not have.
+    """
+
+    def __init__(
+        self, model_path: Path, *, device: Device = "auto", threads: int | None = None
+    ) -> None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device must be auto, cpu or cuda, got {device!r}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be >= 1, got {threads}")
+        self._session = _open_session(model_path, device, threads or 0)
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+
+    def __call__(self, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float32:
+        """Map standardised features to logits.
+
+        Parameters
+        ----------
+        x : (n, F) float32
+        edge_index : (2, E) int64
+            (source, target), sorted by target.
+        edge_attr : (E, D) float32
+
+        Returns
+        -------
+        logits : (n, K) float32
+        """
+        feeds: dict[str, Array] = {"x": x, "edge_attr": edge_attr}
+        if not set(self._inputs) <= set(feeds):
+            feeds |= neighbour_table(edge_index, len(x)).as_inputs()
+        if missing := sorted(set(self._inputs) - set(feeds)):
+            raise StoredDataError(
+                f"the ONNX model wants the inputs {', '.join(missing)}, a region graph has "
+                f"{', '.join(feeds)}; export the model again"
+            )
+        return self._session.run(["logits"], {name: feeds[name] for name in self._inputs})[0]
+
+
+def _open_session(path: Path, device: Device, threads: int) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    if device == "cpu" or (device == "auto" and not _gpu_is_there()):
+        return _session(path, [_CPU], threads)
+    why = _preload_cuda()
+    session = _session(path, [_CUDA, _CPU], threads)
+    if _CUDA in session.get_providers():
+        return session
+    if device == "cuda":
+        raise ResourceError(
+            f"device cuda was asked for, but onnxruntime {ort.__version__} does not give it "
+            f"({why or 'no usable NVIDIA GPU'}); use --device cpu, or install a GPU driver and "
+            "onnxruntime-gpu[cuda,cudnn]"
+        )
+    log.warning("a GPU is there but onnxruntime cannot use it (%s); using the CPU", why)
+    return session
+
+
+def _session(path: Path, providers: list[str], threads: int) -> Any:
+    """Open without the arena and memory pattern: they keep the peak of every shape seen."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    ort.set_default_logger_severity(_FATAL)  # a failed provider prints to stderr; we raise instead
+    try:
+        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no public base class
+        first_line = str(error).splitlines()[0]
+        raise StoredDataError(f"{path} cannot be opened as an ONNX model: {first_line}") from error
+
+
+def _gpu_is_there() -> bool:
+    """Ask the driver, since onnxruntime lists CUDA on every machine."""
+    if _CUDA not in ort.get_available_providers():
+        return False
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 < count.value
+
+
+def _preload_cuda() -> str:
+    """Load the CUDA libraries from their wheels; return what onnxruntime printed about failures."""
+    printed = io.StringIO()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(printed):
+            ort.preload_dlls()
+    return printed.getvalue().strip().partition("\n")[0]

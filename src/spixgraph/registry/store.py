@@ -1,0 +1,193 @@
+"""The registry's one door to MLflow: model versions, their tags, aliases and artifacts."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spixgraph.errors import InputError, ResourceError
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "spixgraph-registry"
+_FOLDER = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes
+    ----------
+    name : str
+    number : int
+    tags : mapping of str to str
+    aliases : tuple of str
+        Sorted.
+    """
+
+    name: str
+    number: int
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+    run_id: str = field(default="", repr=False)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether registering it came to its end."""
+        return self.tags.get("status") == "ready"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Scores on the test split, from the tags ``metric.<name>``."""
+        return {k[7:]: float(v) for k, v in self.tags.items() if k.startswith("metric.")}
+
+
+class ModelStore:
+    """MLflow's registry at `MLFLOW_TRACKING_URI`, or in `mlflow.db` of the working directory.
+
+    Raises
+    ------
+    ResourceError
+        If the registry cannot be reached.
+    """
+
+    def __init__(self) -> None:
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 hang for four minutes
+        try:
+            import mlflow
+        except ModuleNotFoundError as error:
+            raise ResourceError(f"{error}; install it by: pip install 'spixgraph[train]'") from error
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _default_uri()
+        with _reached(self.uri):
+            self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            self._client.search_registered_models(max_results=1)
+
+    def names(self) -> list[str]:
+        """Names of all registered models, sorted."""
+        return sorted(model.name for model in self._all(self._client.search_registered_models))
+
+    def create_model(self, name: str) -> None:
+        """Make room for versions of `name`; an existing model is left as it is."""
+        if name not in self.names():
+            with _reached(self.uri):
+                self._client.create_registered_model(name)
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions, the oldest first; raises `InputError` for an unknown model.
+
+        `search_model_versions` returns no aliases: they come from the registered model.
+        """
+        if name not in self.names():
+            raise InputError(
+                f"no model {name!r} in the registry {self.uri}; it holds: "
+                f"{', '.join(self.names()) or 'none'}; register one by `spixgraph model register`"
+            )
+        aliases = self.aliases(name)
+        found = [
+            Version(
+                name,
+                int(v.version),
+                dict(v.tags),
+                tuple(sorted(a for a, number in aliases.items() if number == int(v.version))),
+                v.run_id,
+            )
+            for v in self._all(self._client.search_model_versions, f"name = '{name}'")
+        ]
+        return sorted(found, key=lambda v: v.number)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Alias to version number."""
+        with _reached(self.uri):
+            found = self._client.get_registered_model(name).aliases
+        return {alias: int(number) for alias, number in found.items()}
+
+    def upload(self, folder: Path, tags: Mapping[str, str]) -> tuple[str, str]:
+        """Store a folder as the artifact of a finished run; return run id and artifact URI."""
+        with _reached(self.uri):
+            run = self._client.create_run(self._experiment_id(), tags=dict(tags))
+            self._client.log_artifacts(run.info.run_id, str(folder), _FOLDER)
+            self._client.set_terminated(run.info.run_id)
+        return run.info.run_id, f"{run.info.artifact_uri}/{_FOLDER}"
+
+    def create_version(self, name: str, run_id: str, uri: str, tags: Mapping[str, str]) -> int:
+        """Make a version of an uploaded folder, with all its tags in one transaction."""
+        with _reached(self.uri):
+            made = self._client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+        return int(made.version)
+
+    def delete_version(self, version: Version) -> None:
+        """Remove a version, then the run with its artifacts."""
+        with _reached(self.uri):
+            self._client.delete_model_version(version.name, str(version.number))
+            self._client.delete_run(version.run_id)
+
+    def download(self, version: Version, out: Path) -> Path:
+        """Copy the folder of a version to below `out`; return where it is."""
+        with _reached(self.uri):
+            out.mkdir(parents=True, exist_ok=True)
+            return Path(self._client.download_artifacts(version.run_id, _FOLDER, str(out)))
+
+    def set_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
+        """Write tags on a version, in the order given."""
+        with _reached(self.uri):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, str(number), key, value)
+
+    def set_alias(self, name: str, alias: str, number: int) -> None:
+        """Point an alias to a version."""
+        with _reached(self.uri):
+            self._client.set_registered_model_alias(name, alias, str(number))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        with _reached(self.uri):
+            self._client.delete_registered_model_alias(name, alias)
+
+    def _all(self, search: Any, *args: str) -> list[Any]:
+        """Collect what a search finds over all its pages."""
+        found: list[Any] = []
+        token = None
+        with _reached(self.uri):
+            while token is None or token:
+                page = search(*args, page_token=token)
+                found += page
+                token = page.token or ""
+        return found
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, _artifact_location(self.uri)))
+
+
+def _default_uri() -> str:
+    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside a local database; a server decides itself."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    folder = Path(uri.removeprefix("sqlite:///")).resolve().parent
+    return (folder / "mlartifacts" / EXPERIMENT).as_uri()
+
+
+@contextmanager
+def _reached(uri: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours: one line that names the registry."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise ResourceError(
+            f"the MLflow registry {uri} refused: {str(error).splitlines()[0]}; "
+            "check MLFLOW_TRACKING_URI and that the server is up"
+        ) from error

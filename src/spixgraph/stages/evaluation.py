@@ -1,0 +1,174 @@
+"""Stage `evaluate`: masks, counts and costs of every trained network on val and test."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from spixgraph.arrays import MaskZYX
+from spixgraph.config.params import ModelName
+from spixgraph.evaluate.boundary import BoundaryCounts, boundary_counts
+from spixgraph.evaluate.counts import confusion
+from spixgraph.evaluate.report import pooled_metrics
+from spixgraph.evaluate.results import Ceiling, ImageResult
+from spixgraph.files import atomic_path, read_json, write_json
+from spixgraph.io.masks import read_mask, write_mask
+from spixgraph.io.records import Split
+from spixgraph.resources import PeakMemory
+from spixgraph.stages.models import open_checkpoint
+from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
+from spixgraph.stages.run import GRAPH_RECIPES, Run, alone
+from spixgraph.superpixels.quality import ceiling_mask
+from spixgraph.superpixels.store import load_labels
+from spixgraph.train.gpu_memory import peak_gpu_bytes
+
+log = logging.getLogger(__name__)
+
+SPLITS: tuple[Split, ...] = ("val", "test")
+
+
+def evaluate(run: Run) -> None:
+    """Predict, count, and write `models/evaluation` and `models/metrics.json`."""
+    prepared = load_prepared(run)
+    metrics: dict[str, Any] = {}
+    with atomic_path(run.layout.evaluation) as folder:
+        folder.mkdir()
+        for model, seed in trained_models(run):
+            log.info("predicting with %s, seed %d", model, seed)
+            alone(predict_masks, run, model, seed)
+            results = _count_model(run, prepared, model, seed)
+            write_json(folder / f"{model}-seed{seed}.json", results)
+            metrics.setdefault(model, {})[f"seed{seed}"] = _headlines(results)
+        for recipe in counted_recipes(run):
+            write_json(folder / f"ceiling-{recipe}.json", _count_ceiling(run, prepared, recipe))
+    write_json(run.layout.metrics, metrics)
+
+
+def trained_models(run: Run) -> list[tuple[ModelName, int]]:
+    """List model and seed of each checkpoint that the settings ask for."""
+    models: tuple[ModelName, ...] = ("gnn", "cnn", "paper", "mlp")
+    pairs = [(model, seed) for model in models for seed in run.params.train.seeds]
+    return [(m, s) for m, s in pairs if run.layout.checkpoint(m, s).is_dir()]
+
+
+def counted_recipes(run: Run) -> list[str]:
+    """List the recipes whose superpixels were made."""
+    return [recipe for recipe in GRAPH_RECIPES if run.layout.labels(recipe).is_dir()]
+
+
+def predict_masks(run: Run, model: ModelName, seed: int) -> None:
+    """Write the masks of val and test, and what they cost; call it in a process of its own."""
+    prepared = load_prepared(run)
+    segment = open_checkpoint(run, prepared, model, seed)
+    folder = run.layout.masks(model, seed)
+    costs = {}
+    with atomic_path(folder) as part:
+        for split in SPLITS:
+            with PeakMemory() as memory:
+                seconds: dict[str, float] = {}
+                for item in prepared.split(split):
+                    start = time.perf_counter()
+                    with open_item(run, item) as source:
+                        mask, steps = segment(source)
+                    seconds["total"] = seconds.get("total", 0) + time.perf_counter() - start
+                    for step, value in steps.items():
+                        seconds[step] = seconds.get(step, 0) + value
+                    write_mask(part / f"{item.id}.tif", mask)
+            costs[split] = {
+                "seconds": seconds["total"],
+                "steps": seconds,
+                "megapixels": sum(item.n_pixels for item in prepared.split(split)) / 1e6,
+                "peak_rss_bytes": memory.peak_rss_bytes,
+                "baseline_rss_bytes": memory.baseline_rss_bytes,
+                "peak_gpu_bytes": peak_gpu_bytes(),
+            }
+    write_json(run.layout.cost("inference", f"{model}-seed{seed}"), costs)
+
+
+def load_results(
+    run: Run, model: str, seed: int, split: Split
+) -> tuple[int, tuple[ImageResult, ...]]:
+    """Read the number of parameters and the counts of one model."""
+    stored = read_json(run.layout.evaluation / f"{model}-seed{seed}.json")
+    return stored["n_parameters"], _results(stored["splits"][split])
+
+
+def load_ceiling(run: Run, recipe: str, split: Split) -> Ceiling:
+    """Read the ceiling of one recipe."""
+    stored = read_json(run.layout.evaluation / f"ceiling-{recipe}.json")[split]
+    return Ceiling(
+        recipe=recipe,
+        per_image=_results(stored["images"]),
+        n_nodes=stored["n_nodes"],
+        megapixels=stored["megapixels"],
+    )
+
+
+def _count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> dict[str, Any]:
+    masks = run.layout.masks(model, seed)
+    checkpoint = read_json(run.layout.checkpoint(model, seed) / "checkpoint.json")
+    return {
+        "name": model,
+        "seed": seed,
+        "n_parameters": checkpoint["n_parameters"],
+        "splits": {
+            split: [
+                _as_json(_count(run, prepared, item, read_mask(masks / f"{item.id}.tif")))
+                for item in prepared.split(split)
+            ]
+            for split in SPLITS
+        },
+    }
+
+
+def _count_ceiling(run: Run, prepared: Prepared, recipe: str) -> dict[str, Any]:
+    counted = {}
+    for split in SPLITS:
+        images, n_nodes = [], 0
+        for item in prepared.split(split):
+            labels = load_labels(run.layout.labels(recipe) / f"{item.id}.zarr")
+            truth = read_mask(run.source / item.mask)
+            best = ceiling_mask(labels, truth, prepared.n_classes)
+            images.append(_as_json(_count(run, prepared, item, best)))
+            n_nodes += int(labels.max()) + 1
+        megapixels = sum(item.n_pixels for item in prepared.split(split)) / 1e6
+        counted[split] = {"images": images, "n_nodes": n_nodes, "megapixels": megapixels}
+    return counted
+
+
+def _count(run: Run, prepared: Prepared, item: PreparedItem, mask: MaskZYX) -> ImageResult:
+    truth = read_mask(run.source / item.mask)
+    tolerance = run.params.evaluate.boundary_tolerance_px
+    return ImageResult(
+        id=item.id,
+        confusion=confusion(truth, mask, n_classes=prepared.n_classes),
+        boundary=boundary_counts(truth, mask, tolerance_px=tolerance),
+    )
+
+
+def _as_json(result: ImageResult) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "confusion": result.confusion.tolist(),
+        "boundary": asdict(result.boundary),
+    }
+
+
+def _results(stored: Sequence[dict[str, Any]]) -> tuple[ImageResult, ...]:
+    return tuple(
+        ImageResult(
+            id=image["id"],
+            confusion=np.array(image["confusion"], np.int64),
+            boundary=BoundaryCounts(**image["boundary"]),
+        )
+        for image in stored
+    )
+
+
+def _headlines(results: dict[str, Any]) -> dict[str, Any]:
+    scored = {s: pooled_metrics(_results(images)) for s, images in results["splits"].items()}
+    names = ("accuracy", "macro_iou", "macro_f1", "boundary_f1")
+    return {split: {name: metrics[name] for name in names} for split, metrics in scored.items()}

@@ -1,0 +1,68 @@
+"""The whole chain on one folder, without DVC: what `spixgraph experiment` runs."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from spixgraph.config.params import ModelName, Params
+from spixgraph.errors import InputError
+from spixgraph.evaluate.report import Report
+from spixgraph.files import read_json, sha256_json, write_json
+from spixgraph.stages.bundles import export_model, export_selected, verify
+from spixgraph.stages.evaluation import evaluate
+from spixgraph.stages.graphs import make_graphs, make_superpixels
+from spixgraph.stages.layout import Layout
+from spixgraph.stages.prepare import prepare
+from spixgraph.stages.reporting import write_report
+from spixgraph.stages.reuse import code_sha256
+from spixgraph.stages.run import Run, recipe_of
+from spixgraph.stages.selection import select
+from spixgraph.stages.training import train_seed
+
+log = logging.getLogger(__name__)
+
+
+def experiment(dataset: Path, out: Path, params: Params, models: Sequence[ModelName]) -> Report:
+    """Train and compare `models` on a data set; write report and bundles to `out`.
+
+    Parameters
+    ----------
+    dataset : Path
+        Folder of a data set.
+    out : Path
+        Gets ``report.json``, ``report.html``, ``report.md`` and ``bundles/<model>-seed<k>``, and
+        below ``work/`` what the stages make. A run that was stopped goes on where it was.
+    params : Params
+        `prepare.source` is ignored in favour of `dataset`.
+    models : sequence of str
+        At least one graph model (gnn, paper, mlp), so that there is something to export.
+
+    Raises
+    ------
+    InputError
+        If no graph model is named, or the data set is not fit.
+    """
+    node_models = [model for model in models if model != "cnn"]
+    if not node_models:
+        raise InputError(f"models must hold gnn, paper or mlp, got {list(models)}; add one")
+    candidates = {"candidates": tuple(node_models)}
+    params = params.model_copy(update={"select": params.select.model_copy(update=candidates)})
+    run = Run(Layout(out / "work"), dataset, params)
+    prepared = prepare(run)
+    for warning in prepared.warnings:
+        log.warning("%s", warning)
+    for recipe in sorted({recipe_of(model) for model in node_models}):
+        log.info("superpixels and graphs: %s", recipe)
+        make_superpixels(run, recipe)
+        make_graphs(run, recipe)
+    for model in models:
+        for seed in params.train.seeds:
+            _train_once(run, model, seed)
+    evaluate(run)
+    select(run)
+    for model in node_models:
+        for seed in params.train.seeds:
+            export_model(run, model, seed, out / "bundles" / f"{model}-seed{seed}")
+    export_selected(run)
+    verify(run)
+    return write_report(run, out)

@@ -1,0 +1,141 @@
+"""The report: scores from the stored evaluation, costs from this workspace, pictures."""
+
+import logging
+from typing import Any
+
+from spixgraph.arrays import ImageZYXC
+from spixgraph.config.params import ModelName
+from spixgraph.evaluate.colours import default_colours
+from spixgraph.evaluate.html import PictureKey, html_page
+from spixgraph.evaluate.markdown import report_markdown
+from spixgraph.evaluate.pictures import panel, png_bytes
+from spixgraph.evaluate.report import Report, best_and_worst, build_report, with_selection
+from spixgraph.evaluate.results import InferenceCost, ModelResult, TrainCost
+from spixgraph.files import atomic_path, read_json, write_json
+from spixgraph.io.limits import intensity_limits, read_scaled
+from spixgraph.io.masks import read_mask
+from spixgraph.stages.evaluation import load_ceiling, load_results, trained_models
+from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
+from spixgraph.stages.run import GRAPH_RECIPES, Run, recipe_of
+from spixgraph.superpixels.store import load_labels
+
+log = logging.getLogger(__name__)
+
+_NOTES = (
+    "Scores are from pixel counts pooled over the images of the split; not annotated pixels count "
+    "nowhere.",
+    "Peak memory is that of the model's own process, interpreter and imports included; the part "
+    "held before the work is `baseline_rss_bytes` in report.json.",
+    "Inference runs from the image file to the mask; for graph models that includes superpixels "
+    "and features. Training seconds are those of the network; superpixels and graphs of the "
+    "training images are in `train.graph_seconds`.",
+)
+
+
+def write_report(run: Run) -> Report:
+    """Write `reports/report.json`, `.html` and `.md` of the test split."""
+    prepared = load_prepared(run)
+    models = [_model_result(run, model, seed) for model, seed in trained_models(run)]
+    colours = run.params.export.colours or default_colours(prepared.n_classes)
+    report = build_report(
+        dataset=run.name,
+        split="test",
+        class_names=prepared.class_names,
+        models=models,
+        ceilings=[load_ceiling(run, recipe, "test") for recipe in GRAPH_RECIPES],
+        colours=colours,
+        notes=[*_NOTES, *prepared.warnings],
+    )
+    for entry in report["models"]:
+        entry["train"]["graph_seconds"] = _graph_seconds(run, prepared, entry["name"])
+    if run.layout.selected.is_file():
+        chosen = read_json(run.layout.selected)
+        report = with_selection(
+            report, name=chosen["name"], seed=chosen["seed"], reason=chosen["reason"]
+        )
+    pictures = _pictures(run, prepared, report, colours)
+    _write(run, report, pictures)
+    log_pictures(run, pictures)
+    return report
+
+
+def _write(run: Run, report: Report, pictures: dict[PictureKey, bytes]) -> None:
+    with atomic_path(run.layout.reports) as part:
+        part.mkdir()
+        write_json(part / "report.json", report)
+        (part / "report.html").write_text(html_page(report, pictures), encoding="utf-8")
+        (part / "report.md").write_text(report_markdown(report), encoding="utf-8")
+        for (model, seed, image), png in pictures.items():
+            (part / f"{model}-seed{seed}-{image}.png").write_bytes(png)
+
+
+def _model_result(run: Run, model: ModelName, seed: int) -> ModelResult:
+    n_parameters, per_image = load_results(run, model, seed, "test")
+    train = _cost(run, "train", model, seed)
+    inference = _cost(run, "inference", model, seed).get("test", {})
+    steps = inference.get("steps", {})
+    graph_seconds = [steps[s] for s in ("superpixels", "graph") if s in steps]
+    memory = ("peak_rss_bytes", "baseline_rss_bytes", "peak_gpu_bytes")
+    return ModelResult(
+        name=model,
+        seed=seed,
+        n_parameters=n_parameters,
+        per_image=per_image,
+        train=TrainCost(seconds=train.get("seconds"), **{k: train.get(k) for k in memory}),
+        inference=InferenceCost(
+            seconds=inference.get("seconds"),
+            megapixels=inference.get("megapixels"),
+            superpixel_seconds=sum(graph_seconds) if graph_seconds else None,
+            **{k: inference.get(k) for k in memory},
+        ),
+    )
+
+
+def _cost(run: Run, step: str, model: str, seed: int) -> dict[str, Any]:
+    path = run.layout.cost(step, f"{model}-seed{seed}")
+    return read_json(path) if path.is_file() else {}
+
+
+def _graph_seconds(run: Run, prepared: Prepared, model: str) -> float | None:
+    """Seconds for superpixels and graphs of the training and validation images."""
+    if model == "cnn":
+        return 0.0
+    total = 0.0
+    for step in ("superpixels", "graphs"):
+        path = run.layout.cost(step, recipe_of(model))
+        seconds = read_json(path) if path.is_file() else {}
+        ids = [item.id for item in prepared.split("train", "val")]
+        if not all(name in seconds for name in ids):
+            return None
+        total += sum(seconds[name] for name in ids)
+    return total
+
+
+def _pictures(
+    run: Run, prepared: Prepared, report: Report, colours: tuple[str, ...]
+) -> dict[PictureKey, bytes]:
+    """Draw the best and the worst image of each model."""
+    items = {item.id: item for item in prepared.items}
+    pictures = {}
+    for entry in report["models"]:
+        for name in sorted(set(best_and_worst(entry) or ())):
+            pictures[entry["name"], entry["seed"], name] = _panel(
+                run, items[name], entry["name"], entry["seed"], colours
+            )
+    return pictures
+
+
+def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[str, ...]) -> bytes:
+    recipe = recipe_of(model)
+    labels = None if model == "cnn" else load_labels(run.layout.labels(recipe) / f"{item.id}.zarr")
+    prediction = read_mask(run.layout.masks(model, seed) / f"{item.id}.tif")
+    truth = read_mask(run.source / item.mask)
+    return png_bytes(panel(scaled_image(run, item), labels, prediction, truth, colours))
+
+
+def scaled_image(run: Run, item: PreparedItem) -> ImageZYXC:
+    """Read one image whole, scaled with its own limits."""
+    everything = slice(None)
+    with open_item(run, item) as source:
+        limits = intensity_limits(source)
+        return read_scaled(source, limits, everything, everything, everything)

@@ -1,0 +1,59 @@
+"""One run of the pipeline: where it works, on what data, with which settings."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from spixgraph.config.params import Params
+from spixgraph.errors import ResourceError
+from spixgraph.stages.layout import Layout
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+GRAPH_RECIPES = ("rag", "paper")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every stage gets."""
+
+    layout: Layout
+    source: Path
+    params: Params
+
+    @property
+    def name(self) -> str:
+        """Name of the data set: its folder's."""
+        return self.source.resolve().name
+
+
+def recipe_of(model: str) -> str:
+    """Name of the graph recipe that a node model reads."""
+    return "paper" if model == "paper" else "rag"
+
+
+def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `function` in a fresh process, so that its peak memory is its own.
+
+    Raises
+    ------
+    ResourceError
+        If the process is killed, as by the out-of-memory killer.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *args, **kwargs).result()
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                f"the process of {_name_of(function)} was killed, most likely for want of memory; "
+                "use smaller images, batches or patches, or a machine with more memory"
+            ) from error
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", repr(function))

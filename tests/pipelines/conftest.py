@@ -1,0 +1,78 @@
+"""A small copy of this repository in which the real stages run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+TINY = {
+    "phantom": {"n_images": 6, "shape_zyx": [1, 128, 128]},
+    "superpixels": {
+        "rag": {"nodes_per_megapixel": 5000.0},
+        "paper": {"nodes_per_megapixel": 5000.0},
+    },
+    "train": {
+        "gnn": {"hidden": 16, "layers": 2, "epochs": 4},
+        "paper": {"hidden": 16, "epochs": 4},
+        "mlp": {"hidden": 16, "epochs": 4},
+        "cnn": {"channels": [8, 16, 32], "patch_px": 64, "batch": 2, "epochs": 2},
+    },
+}
+
+
+def run(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in `cwd`; a failure shows what it printed."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env |= {"PYTHONPATH": str(cwd / "src"), "DVC_NO_ANALYTICS": "1"}
+    env |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+    return done
+
+
+def copy_repository(target: Path) -> None:
+    """Copy what git tracks or would track, as it is in the working tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, target / name)
+
+
+def commit(workspace: Path, message: str) -> None:
+    """Commit all, under a name of its own."""
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    run("git", "add", "-A", cwd=workspace)
+    run("git", *who, "commit", "-qm", message, cwd=workspace)
+
+
+def merged(base: dict, changes: dict) -> dict:
+    """Change some values of nested settings."""
+    return base | {
+        key: merged(base[key], value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a git repository with tiny settings, nothing run yet."""
+    target = tmp_path_factory.mktemp("workspace")
+    copy_repository(target)
+    params = yaml.safe_load((target / "params.yaml").read_text())
+    (target / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY)))
+    run("git", "init", "-q", "-b", "main", cwd=target)
+    commit(target, "start")
+    return target

@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import spixgraph.cli.segment as command
+from spixgraph.cli import main
+from spixgraph.errors import InputError, ResourceError
+from spixgraph.io.masks import read_mask
+from spixgraph.predict import memory
+from spixgraph.predict.bundle import load_bundle
+from spixgraph.predict.driver import segment_source
+from tests.toy_bundle import blob_image, write_toy_bundle
+
+ALL = slice(None)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle")
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(blob_image(seed=5).read(ALL, ALL, ALL)[0, ..., 0]).save(path)
+    return path
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise AssertionError("work was started")
+
+    monkeypatch.setattr(command, "open_model", fail)
+    monkeypatch.setattr(command, "segment_source", fail)
+
+
+def segment(*args):
+    return main(["--debug", "segment", *map(str, args)])
+
+
+def run(capsys, *args):
+    """Run the command; it ends by exit status 0."""
+    with pytest.raises(SystemExit) as end:
+        segment(*args)
+    assert end.value.code == 0
+    return capsys.readouterr()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".zarr"])
+def test_mask_is_that_of_the_driver(capsys, tmp_path, bundle, image, suffix):
+    out = tmp_path / f"mask{suffix}"
+    run(capsys, image, out, "--model", bundle)
+    wanted = segment_source(blob_image(seed=5), load_bundle(bundle)).mask
+    np.testing.assert_array_equal(read_mask(out), wanted)
+
+
+def test_summary_as_json(capsys, tmp_path, bundle, image):
+    out = tmp_path / "mask.tif"
+    args = (image, out, "--model", bundle, "--json", "--pixel-size-um", 1, 0.5, 0.5)
+    printed = run(capsys, *args)
+    summary = json.loads(printed.out)
+    mask = read_mask(out)
+    for row in summary["classes"]:
+        assert row["pixels"] == (mask == row["id"]).sum()
+        assert row["um2"] == row["pixels"] * 0.25
+    assert sum(row["fraction"] for row in summary["classes"]) == pytest.approx(1)
+    assert summary["shape_zyx"] == [1, 48, 48]
+    assert set(summary["seconds"]) == {"read", "superpixels", "graph", "network", "mask", "write"}
+
+
+def test_summary_for_people(capsys, tmp_path, bundle, image):
+    printed = run(capsys, image, tmp_path / "mask.png", "--model", bundle)
+    assert "background" in printed.out
+    assert "superpixels" in printed.out
+    assert "µm" not in printed.out  # a PNG has no pixel size, so there is no area
+
+
+def test_probabilities(capsys, tmp_path, bundle, image):
+    shares = tmp_path / "p.tif"
+    run(capsys, image, tmp_path / "mask.tif", "--model", bundle, "--probabilities", shares)
+    stored = tifffile.imread(shares).reshape(2, 48, 48)
+    np.testing.assert_allclose(stored.sum(0), 1, rtol=1e-6)
+    np.testing.assert_array_equal(stored.argmax(0), read_mask(tmp_path / "mask.tif")[0])
+
+
+@pytest.mark.usefixtures("no_work")
+def test_unknown_suffix_fails_before_the_work(capsys, tmp_path, bundle, image):
+    with pytest.raises(SystemExit, match="1"):
+        main(["segment", str(image), str(tmp_path / "mask.bmp"), "--model", str(bundle)])
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("none/mask.png", "does not exist; make it"), ("mask.jpg", "must end in one of")],
+)
+def test_out_is_checked_first(tmp_path, bundle, image, out, message):
+    with pytest.raises(InputError, match=message):
+        segment(image, tmp_path / out, "--model", bundle)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_folder_without_permission_fails_first(tmp_path, bundle, image, monkeypatch):
+    monkeypatch.setattr(command.os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(InputError, match="is not writable"):
+        segment(image, tmp_path / "mask.png", "--model", bundle)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_image_too_large_for_memory_fails_first(tmp_path, bundle, image, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 60_000_000)
+    large = tmp_path / "large.tif"
+    tifffile.imwrite(large, np.zeros((400, 400), np.uint8))
+    with pytest.raises(ResourceError, match="MiB are available"):
+        segment(large, tmp_path / "mask.png", "--model", bundle)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_volume_cannot_go_to_a_png(tmp_path, bundle):
+    volume = tmp_path / "v.tif"
+    pixels = np.zeros((3, 8, 8), np.uint8)
+    tifffile.imwrite(volume, pixels, photometric="minisblack", metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="cannot hold 3 slices"):
+        segment(volume, tmp_path / "mask.png", "--model", bundle)
