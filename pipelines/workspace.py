@@ -1,8 +1,8 @@
 """Make a workspace that runs the same pipeline on another data set, with no tracked file changed.
 
-The workspace is a copy of the files that git tracks, with its own lock, the shared DVC cache, and its
-own params.yaml: the committed one, changed by `pipelines/overrides/<data set>.yaml` where there is
-one. Running it again goes on where the last run stopped.
+The workspace is a copy of the files that git tracks, with its own lock, the shared DVC cache, and
+its own params.yaml: the committed one, changed by `pipelines/overrides/<data set>.yaml` where there
+is one. Running it again goes on where the last run stopped.
 """
 
 import shutil

@@ -50,7 +50,9 @@ def promote(
         return
     best = verdict.champion_macro_iou
     against = "no champion before" if best is None else f"champion before {best:.4f}"
-    click.echo(f"{name} version {number} is the {alias}: {verdict.macro_iou:.4f} macro IoU, {against}")
+    click.echo(
+        f"{name} version {number} is the {alias}: {verdict.macro_iou:.4f} macro IoU, {against}"
+    )
 
 
 @model.command()

@@ -133,10 +133,10 @@ def _areas(mask: MaskZYX, card: Card, size: PixelSizeUm | None) -> list[dict[str
 
 def _print_summary(summary: dict[str, Any], out: Path) -> None:
     classes = summary["classes"]
-    unit = next((u for u in ("um2", "um3") if u in classes[0]), None)
-    table = Table("class", "pixels", "share", *([unit.replace("um", "µm^")] if unit else []))
+    units = [unit for unit in ("um2", "um3") if unit in classes[0]]
+    table = Table("class", "pixels", "share", *({"um2": "µm²", "um3": "µm³"}[u] for u in units))
     for row in classes:
-        area = [f"{row[unit]:,.1f}"] if unit else []
+        area = [f"{row[unit]:,.1f}" for unit in units]
         table.add_row(row["name"], f"{row['pixels']:,}", f"{row['fraction']:.1%}", *area)
     Console().print(table)
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in summary["seconds"].items())

@@ -64,7 +64,7 @@ class Scale:
             blurred = (step**2 - 1) / 12 + (step**2 / 6 if halvings else 0)
             if width:
                 sigma = np.sqrt(((times * width) ** 2 - blurred) / step**2)
-                values = gaussian_filter1d(values, sigma, axis, mode="nearest", truncate=3.5)
+                values = gaussian_filter1d(values, sigma, axis, truncate=3.5)
         return values
 
     def first(self, values: Float32, axis: int) -> Float32:

@@ -32,7 +32,7 @@ def _taps(n_fine: int, n_coarse: int) -> tuple[Int64, Float32]:
     while step * n_coarse < n_fine:
         step *= 2
     place = np.clip((np.arange(n_fine) + 0.5) / step - 0.5, 0, n_coarse - 1)
-    low = np.minimum(place.astype(np.int64), max(0, n_coarse - 2))
+    low = place.astype(np.int64)
     return low, (place - low).astype(np.float32)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from spixgraph.arrays import Array, ShapeZYXC
 from spixgraph.errors import InputError, StoredDataError
 
-_REMEDY = "name them with axes= (--axes), one letter of Z, Y, X, C or T per axis, such as"
+_REMEDY = "save it as OME-TIFF, or name the axes with axes= (--axes): Z, Y, X, C or T, such as"
 _FEW_PAGES = 4
 
 
@@ -64,10 +64,14 @@ def find_layout(axes: str, shape: tuple[int, ...], *, override: str | None, name
         for a, n in zip(letters, shape, strict=True)
     )
     odd = sorted(set(roles) - set("ZYXC_"))
+    if "T" in odd:
+        raise InputError(
+            f"{name} is a time series, {axes} of {shape}; save one time point per file"
+        )
     if odd:
         raise InputError(
-            f"{name} has axes {axes} of {shape}, and {', '.join(odd)} is more than one long; save "
-            f"one image per file, or {_REMEDY} --axes {_example(shape)}"
+            f"{name} has axes {axes} of {shape}, and {', '.join(odd)} is more than one long; "
+            f"{_REMEDY} --axes {_example(shape)}"
         )
     if any(roles.count(a) > 1 for a in "ZYXC") or not {"Y", "X"} <= set(roles):
         raise InputError(

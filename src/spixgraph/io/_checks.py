@@ -121,7 +121,7 @@ def _read_mask(item: Item, faults: list[str]) -> tuple[ShapeZYX | None, Int64, s
 def common_faults(findings: Sequence[Finding]) -> list[str]:
     """Check what the images of one data set must have in common, and what they must not."""
     rows = [f.row for f in findings if f.row is not None]
-    faults = _mixed("channel counts", findings, lambda row: f"{row.shape_zyxc[3]} channels")
+    faults = _mixed("channel counts", findings, _channels)
     faults += _mixed("2D and 3D", findings, lambda row: "2D" if row.shape_zyxc[0] == 1 else "3D")
     by_hash: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -137,6 +137,12 @@ def common_faults(findings: Sequence[Finding]) -> list[str]:
             "annotated, so a mask of 0 and 255 must be written as 0 and 1"
         )
     return faults
+
+
+def _channels(row: ImageRow) -> str:
+    """Say how many channels an image has."""
+    n = row.shape_zyxc[3]
+    return "1 channel" if n == 1 else f"{n} channels"
 
 
 def _mixed(what: str, findings: Sequence[Finding], kind: Callable[[ImageRow], str]) -> list[str]:

@@ -65,8 +65,8 @@ def _read_rows(path: Path, faults: list[str]) -> list[Row]:
     missing = [c for c in _REQUIRED if c not in columns]
     if missing:
         raise InputError(
-            f"{path} lacks the columns {', '.join(missing)}, it has {', '.join(columns) or 'none'}; "
-            "separate columns by commas; where each image stands alone, group may repeat id"
+            f"{path} lacks the columns {', '.join(missing)}, it has {', '.join(columns)}; separate "
+            "them by commas and add what lacks, group may repeat id where each image stands alone"
         )
     rows = []
     for number, row in enumerate(raw, start=2):

@@ -20,7 +20,15 @@ from spixgraph.io._axes import Layout, find_layout
 from spixgraph.io._faults import stored_data_errors
 from spixgraph.io._pixel_size import tiff_pixel_size
 from spixgraph.io._raster import varying_alpha
-from spixgraph.io.source import Box, ImageInfo, ImageSource, as_pixels, pixel_dtype, resolve_box
+from spixgraph.io.source import (
+    STREAM_BLOCK_ZYX,
+    Box,
+    ImageInfo,
+    ImageSource,
+    as_pixels,
+    pixel_dtype,
+    resolve_box,
+)
 
 _CACHE_BYTES = 128 * 2**20
 _PHOTOMETRIC = {0: "white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
@@ -146,7 +154,7 @@ class _MappedReader:
 
 
 class _PagedReader:
-    """Pages of strips or tiles; the decoded segments of the last row of blocks are kept."""
+    """Pages of strips or tiles; the decoded segments of the last two rows of blocks are kept."""
 
     def __init__(
         self, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, layout: Layout
@@ -160,6 +168,9 @@ class _PagedReader:
         self._segment = _segment_yx(page)
         self._n_segments_x = math.ceil(self._width / self._segment[1])
         self._n_segments_y = math.ceil(self._height / self._segment[0])
+        band = self._width * max(self._segment[0], STREAM_BLOCK_ZYX[1]) * n_samples
+        depth = min(self._lead.size("Z"), STREAM_BLOCK_ZYX[0]) * self._lead.size("C")
+        self._capacity = min(_CACHE_BYTES, 2 * band * depth * page.dtype.itemsize)
         self._cache: OrderedDict[tuple[int, int], Array] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -206,7 +217,7 @@ class _PagedReader:
             if key not in self._cache:
                 self._cache[key] = pixels
                 self._cached_bytes += pixels.nbytes
-            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            while self._cached_bytes > self._capacity and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return pixels
 

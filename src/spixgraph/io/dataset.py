@@ -1,6 +1,5 @@
 """Data sets: which image has which mask, on which side of the split, and whether all is sound."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,6 @@ __all__ = [
     "SPLITS", "Dataset", "DatasetReport", "ImageRow", "Item", "Split",
     "check_dataset", "load_dataset", "read_dataset",
 ]  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 def read_dataset(
@@ -77,7 +74,7 @@ def check_dataset(dataset: Dataset, *, allow_shared_groups: bool = False) -> Dat
     dataset : Dataset
     allow_shared_groups : bool
         Accept a group in several splits, such as z-blocks of one volume; a warning of the
-        report says so, because test figures are then too good.
+        report says so, because held-out figures are then too good.
 
     Returns
     -------
@@ -144,12 +141,10 @@ def _report(
     names = dataset.class_names or tuple(f"class_{k}" for k in range(n_found))
     rows = [replace(row, class_pixels=row.class_pixels[: len(names)]) for row in rows]
     warnings = [
-        f"group {group} is in {' and '.join(splits)}: test figures will be too good"
+        f"group {group} is in {' and '.join(splits)}: held-out figures will be too good"
         for group, splits in shared.items()
     ]
     warnings += [*dataset.notes, *warnings_of(rows, names)]
-    for warning in warnings:
-        log.warning("data set %s: %s", dataset.name, warning)
     return DatasetReport(dataset.name, names, tuple(rows), tuple(shared), tuple(warnings))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from spixgraph.arrays import NOT_ANNOTATED, Array, MaskZYX, PixelSizeUm
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import atomic_path
-from spixgraph.io._mask_writers import write_ome_tiff, write_ome_zarr, write_png
 from spixgraph.io._pixel_size import as_pixel_size
+from spixgraph.io._writers import write_ome_tiff, write_ome_zarr, write_png
 from spixgraph.io.images import open_stored
 from spixgraph.io.source import ImageInfo, ImageSource, stream_blocks
 
@@ -123,7 +123,8 @@ def write_mask(
         elif suffix == ".zarr":
             write_ome_zarr(part, path.name.split(".")[0], mask, pixel_size_um, class_names, rgb)
         else:
-            write_ome_tiff(part, mask, pixel_size_um)
+            shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+            write_ome_tiff(part, shape, lambda *box: mask[box], pixel_size_um)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -112,6 +112,7 @@ def segment_source(
         model = open_model(model)
     if model.card is not None:
         require_fit(source.info, model.card)
+        _warn_of_pixel_size(source.info, model.card)
     steps = steps or Steps()
     labels, graph = graph_of_image(source, model.recipe, steps=steps)
     with steps("network"):
@@ -149,40 +150,40 @@ def class_probabilities(logits: Float32) -> Float32:
 
 
 def require_fit(info: ImageInfo, card: Card) -> None:
-    """Refuse an image that the model was not made for; warn about a far pixel size.
+    """Refuse an image that the model was not made for.
 
     Raises
     ------
     InputError
         If the number of channels or of dimensions differs.
     """
-    z, _, _, n_channels = info.shape_zyxc
-    if n_channels != card.n_channels:
+    if info.n_channels != card.n_channels:
         raise InputError(
-            f"the image has {n_channels} channel(s), model {card.name} was trained on "
+            f"the image has {info.n_channels} channel(s), model {card.name} was trained on "
             f"{card.n_channels}; convert the image, or say by --axes what its axes are"
         )
-    n_dims = 2 if z == 1 else 3
-    if n_dims != card.n_dims:
+    if info.n_dims != card.n_dims:
         raise InputError(
-            f"the image is {n_dims}D (Z = {z}), model {card.name} was trained on {card.n_dims}D "
-            "images; use a model for these, or say by --axes what the axes are"
+            f"the image is {info.n_dims}D (Z = {info.shape_zyxc[0]}), model {card.name} was "
+            f"trained on {card.n_dims}D images; use a model for these, or say by --axes what the "
+            "axes are"
         )
-    if (fault := _far_pixel_size(info, card)) is not None:
-        log.warning("%s", fault)
 
 
-def _far_pixel_size(info: ImageInfo, card: Card) -> str | None:
+def _warn_of_pixel_size(info: ImageInfo, card: Card) -> None:
     if info.pixel_size_um is None or card.pixel_size_um_range is None:
-        return None
+        return
     smallest, largest = card.pixel_size_um_range
     size = info.pixel_size_um[1]
-    if smallest / _FAR <= size <= largest * _FAR:
-        return None
-    return (
-        f"the pixel size of {size:g} um is far outside of the training data of model {card.name} "
-        f"({smallest:g} to {largest:g} um); expect a poor mask, or resample the image"
-    )
+    if not smallest / _FAR <= size <= largest * _FAR:
+        log.warning(
+            "the pixel size of %g um is far outside of the training data of model %s (%g to %g um);"
+            " expect a poor mask, or resample the image",
+            size,
+            card.name,
+            smallest,
+            largest,
+        )
 
 
 def _scaling(columns: tuple[Column, ...]) -> Scaling:

@@ -1,14 +1,9 @@
 """How much host memory a prediction needs, said before it starts."""
 
-from pathlib import Path
-
-import psutil
-
 from spixgraph.arrays import ShapeZYXC
 from spixgraph.errors import ResourceError
 from spixgraph.predict.card import MemoryContract
-
-_CGROUP = Path("/sys/fs/cgroup")
+from spixgraph.resources import available_memory_bytes
 
 
 def predict_peak_bytes(shape_zyxc: ShapeZYXC, memory: MemoryContract) -> int:
@@ -29,22 +24,12 @@ def require_memory(shape_zyxc: ShapeZYXC, memory: MemoryContract) -> None:
         If the predicted peak is above the available memory; the message names both.
     """
     needed = predict_peak_bytes(shape_zyxc, memory)
-    free = available_bytes()
+    free = available_memory_bytes()
     if needed > free:
         pixels = max(0, int((free - memory.base_bytes) / max(memory.bytes_per_pixel, 1e-9)))
         raise ResourceError(
-            f"segmenting {shape_zyxc} (Z, Y, X, C) needs about {needed / 2**20:,.0f} MiB of memory, "
-            f"{free / 2**20:,.0f} MiB are available; use a machine with more memory, close other "
+            f"segmenting {shape_zyxc} (Z, Y, X, C) needs about {needed / 2**20:,.0f} MiB of "
+            f"memory, {free / 2**20:,.0f} MiB are available; use a machine with more memory, close other "
             f"programs, or cut the image into parts of at most {pixels / 1e6:,.1f} megapixels"
         )
 
-
-def available_bytes() -> int:
-    """Memory that this process can still take: of the machine, or of its container if less."""
-    free: int = psutil.virtual_memory().available
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup v2, or "max"
-        return free
-    return min(free, max(0, limit - used))

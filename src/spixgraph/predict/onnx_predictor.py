@@ -106,7 +106,7 @@ def _session(path: Path, providers: list[str], threads: int) -> Any:
     ort.set_default_logger_severity(_FATAL)  # a failed provider prints to stderr; we raise instead
     try:
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no public base class
+    except Exception as error:  # onnxruntime's errors share no public base class
         first_line = str(error).splitlines()[0]
         raise StoredDataError(f"{path} cannot be opened as an ONNX model: {first_line}") from error
 

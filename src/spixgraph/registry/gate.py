@@ -40,7 +40,7 @@ class Verdict:
         return not self.faults
 
     def as_tags(self) -> dict[str, str]:
-        """The verdict for the tags of a model version."""
+        """Return the verdict as tags of a model version."""
         figures = {
             "macro_iou": self.macro_iou,
             "champion_macro_iou": self.champion_macro_iou,
@@ -72,7 +72,7 @@ def judge(
     tolerance : float
         By how much the macro IoU of the champion may be missed, >= 0.
     proof : mapping, optional
-        What the verify stage wrote about the candidate: `bundle_sha256`, `passed` and figures.
+        What the verify stage wrote about the candidate: `bundle_sha256` and figures.
 
     Raises
     ------
@@ -80,7 +80,9 @@ def judge(
         If the candidate or the champion has no macro IoU to compare by.
     """
     score = _score("the candidate", metrics)
-    faults = [] if proof is None else _faults_of_proof(tags, proof)
+    faults = []
+    if proof is not None and proof.get("bundle_sha256") != tags.get("bundle_sha256"):
+        faults.append("the verification is of another bundle")
     figures = {k: v for k, v in (proof or {}).items() if isinstance(v, bool | int | float)}
     if champion is None:
         return Verdict(score, None, tolerance, None, tuple(faults), figures)
@@ -93,13 +95,6 @@ def judge(
         )
     same_data = tags.get("data_sha256") == champion_tags.get("data_sha256")
     return Verdict(score, best, tolerance, same_data, tuple(faults), figures)
-
-
-def _faults_of_proof(tags: Mapping[str, str], proof: Mapping[str, Any]) -> list[str]:
-    """Say why a verification does not speak for this bundle."""
-    if proof.get("bundle_sha256") != tags.get("bundle_sha256"):
-        return ["the verification is of another bundle"]
-    return [] if proof.get("passed") is True else ["the verification did not pass"]
 
 
 def _score(who: str, metrics: Mapping[str, float]) -> float:

@@ -62,7 +62,9 @@ class ModelStore:
         try:
             import mlflow
         except ModuleNotFoundError as error:
-            raise ResourceError(f"{error}; install it by: pip install 'spixgraph[train]'") from error
+            raise ResourceError(
+                f"{error}; install it by: pip install 'spixgraph[train]'"
+            ) from error
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _default_uri()
         with _reached(self.uri):
             self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)

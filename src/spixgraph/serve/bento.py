@@ -7,6 +7,7 @@ now, so what is served is what was built, on this machine and in a container.
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import spixgraph
 from spixgraph.errors import InputError, ResourceError
 from spixgraph.files import sha256_file, sha256_json, sha256_tree
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
+from spixgraph.serve.segmenter import BUNDLE_FOLDER
 
-BENTO_NAME = "spixgraph"
 
 
 def build_bento(path: Path, *, bentofile: Path) -> str:
@@ -55,11 +56,9 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
         _write_context(context)
         code = sha256_json([sha256_tree(context), sha256_file(bentofile)])
         tag = f"{bundle.card.name}:{sha256[:12]}-{code[:8]}"
-        try:
-            return str(bentoml.bentos.get(tag).tag)
-        except bentoml.exceptions.NotFound:
-            model_tag = _store_model(bundle, sha256)
-            bento = bentoml.bentos.build_bentofile(
+        model_tag = _store_model(bundle, sha256)
+        if not _is_stored(bentoml.bentos, tag, lambda bento: _holds(bento, context / "src")):
+            bentoml.bentos.build_bentofile(
                 str(bentofile),
                 name=bundle.card.name,
                 version=tag.partition(":")[2],
@@ -67,7 +66,7 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
                 build_ctx=str(context),
                 args={"model_tag": model_tag},
             )
-    return str(bento.tag)
+    return tag
 
 
 def serve_command(tag: str) -> str:
@@ -88,14 +87,35 @@ def _bentoml() -> Any:
 
 def _store_model(bundle: Bundle, sha256: str) -> str:
     """Copy the bundle into BentoML's model store, unless it is there; return the tag."""
-    bentoml = _bentoml()
+    models = _bentoml().models
     tag = f"{bundle.card.name}:{sha256[:12]}"
+    if not _is_stored(models, tag, lambda path: sha256_tree(path / BUNDLE_FOLDER) == sha256):
+        with models.create(tag, labels={"bundle_sha256": sha256}) as model:
+            shutil.copytree(bundle.path, Path(model.path) / BUNDLE_FOLDER)
+    return tag
+
+
+def _is_stored(store: Any, tag: str, is_whole: Callable[[Path], bool]) -> bool:
+    """Whether a store has all of `tag`; what a killed build left behind is removed."""
+    errors = _bentoml().exceptions
     try:
-        return str(bentoml.models.get(tag).tag)
-    except bentoml.exceptions.NotFound:
-        with bentoml.models.create(tag, labels={"bundle_sha256": sha256}) as model:
-            shutil.copytree(bundle.path, Path(model.path) / "bundle")
-        return tag
+        if is_whole(Path(store.get(tag).path)):
+            return True
+    except errors.NotFound:
+        return False
+    except errors.BentoMLException:  # its yaml is missing
+        pass
+    store.delete(tag)
+    return False
+
+
+def _holds(bento: Path, src: Path) -> bool:
+    """Whether the source files in a Bento are those of the build context."""
+    files = [path.relative_to(src) for path in src.rglob("*") if path.is_file()]
+    there = bento / "src"
+    return all(
+        (there / f).is_file() and sha256_file(there / f) == sha256_file(src / f) for f in files
+    )
 
 
 def _write_context(folder: Path) -> None:

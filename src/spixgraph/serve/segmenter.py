@@ -18,6 +18,7 @@ from spixgraph.predict.outputs import write_card_mask
 
 Kind = Literal["png", "tiff"]
 SUFFIX: dict[Kind, str] = {"png": ".png", "tiff": ".tif"}
+BUNDLE_FOLDER = "bundle"  # in a model of BentoML's store, beside its model.yaml
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -46,7 +47,7 @@ class Segmenter:
     model: NodeModel
 
     def describe(self) -> dict[str, object]:
-        """What `GET /model` says."""
+        """Return what `GET /model` says."""
         card = self.bundle.card
         return {
             "name": card.name,
@@ -117,7 +118,8 @@ class Segmenter:
 
     def _require_png_fits(self, path: Path) -> None:
         """Check the size in the header, since opening a PNG decodes it whole."""
-        head = path.open("rb").read(24)
+        with path.open("rb") as handle:
+            head = handle.read(24)
         width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
         shape = (1, height, width, self.bundle.card.n_channels)
         require_memory(shape, self.bundle.card.memory)

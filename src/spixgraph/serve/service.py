@@ -11,9 +11,8 @@ from pydantic import BaseModel
 
 from spixgraph.errors import InputError
 from spixgraph.serve.app import make_app, max_body_bytes
-from spixgraph.serve.segmenter import open_segmenter
+from spixgraph.serve.segmenter import BUNDLE_FOLDER, open_segmenter
 
-BUNDLE_FOLDER = "bundle"
 _HOUR = 3600
 
 

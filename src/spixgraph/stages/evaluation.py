@@ -62,7 +62,7 @@ def counted_recipes(run: Run) -> list[str]:
 def predict_masks(run: Run, model: ModelName, seed: int) -> None:
     """Write the masks of val and test, and what they cost; call it in a process of its own."""
     prepared = load_prepared(run)
-    segment = open_checkpoint(run, prepared, model, seed)
+    segment = open_checkpoint(run, model, seed)
     folder = run.layout.masks(model, seed)
     costs = {}
     with atomic_path(folder) as part:

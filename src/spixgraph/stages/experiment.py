@@ -7,17 +7,15 @@ from pathlib import Path
 from spixgraph.config.params import ModelName, Params
 from spixgraph.errors import InputError
 from spixgraph.evaluate.report import Report
-from spixgraph.files import read_json, sha256_json, write_json
 from spixgraph.stages.bundles import export_model, export_selected, verify
 from spixgraph.stages.evaluation import evaluate
 from spixgraph.stages.graphs import make_graphs, make_superpixels
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import prepare
-from spixgraph.stages.reporting import write_report
-from spixgraph.stages.reuse import code_sha256
+from spixgraph.stages.reporting import track_evaluation, write_report
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.stages.selection import select
-from spixgraph.stages.training import train_seed
+from spixgraph.stages.training import train_if_new
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +46,16 @@ def experiment(dataset: Path, out: Path, params: Params, models: Sequence[ModelN
     candidates = {"candidates": tuple(node_models)}
     params = params.model_copy(update={"select": params.select.model_copy(update=candidates)})
     run = Run(Layout(out / "work"), dataset, params)
-    prepared = prepare(run)
-    for warning in prepared.warnings:
-        log.warning("%s", warning)
+    prepare(run)
     for recipe in sorted({recipe_of(model) for model in node_models}):
         log.info("superpixels and graphs: %s", recipe)
         make_superpixels(run, recipe)
         make_graphs(run, recipe)
     for model in models:
         for seed in params.train.seeds:
-            _train_once(run, model, seed)
+            train_if_new(run, model, seed)
     evaluate(run)
+    track_evaluation(run)
     select(run)
     for model in node_models:
         for seed in params.train.seeds:

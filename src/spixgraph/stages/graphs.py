@@ -10,7 +10,7 @@ from spixgraph.graph.build import with_targets
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
+from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item
 from spixgraph.stages.reuse import code_sha256, keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
@@ -67,9 +67,7 @@ def make_graphs(run: Run, recipe_name: str) -> None:
     keep_or_make(run.layout.graphs(recipe_name), wanted, timed, suffix=".zarr")
 
 
-def load_graphs(
-    run: Run, recipe_name: str, prepared: Prepared, items: tuple[PreparedItem, ...]
-) -> list[RegionGraph]:
+def load_graphs(run: Run, recipe_name: str, items: tuple[PreparedItem, ...]) -> list[RegionGraph]:
     """Read the graphs of these items."""
     return [load_graph(run.layout.graphs(recipe_name) / f"{item.id}.zarr") for item in items]
 

@@ -5,11 +5,12 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from spixgraph.arrays import PixelSizeUm
+from spixgraph.arrays import ImageZYXC, PixelSizeUm
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import read_json, write_json
 from spixgraph.io.dataset import load_dataset
 from spixgraph.io.images import ImageSource, open_image
+from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.io.records import Dataset, ImageRow, Item, Split
 from spixgraph.stages.run import Run
 
@@ -117,3 +118,11 @@ def open_item(run: Run, item: PreparedItem) -> ImageSource:
     if not path.exists():
         raise InputError(f"{path} is gone since the data set was prepared; run prepare again")
     return open_image(path, pixel_size_um=item.pixel_size_um)
+
+
+def scaled_image(run: Run, item: PreparedItem) -> ImageZYXC:
+    """Read one image whole, scaled with its own limits."""
+    everything = slice(None)
+    with open_item(run, item) as source:
+        limits = intensity_limits(source)
+        return read_scaled(source, limits, everything, everything, everything)

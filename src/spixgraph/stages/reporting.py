@@ -1,9 +1,10 @@
 """The report: scores from the stored evaluation, costs from this workspace, pictures."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
-from spixgraph.arrays import ImageZYXC
+from spixgraph.arrays import UInt8
 from spixgraph.config.params import ModelName
 from spixgraph.evaluate.colours import default_colours
 from spixgraph.evaluate.html import PictureKey, html_page
@@ -11,15 +12,23 @@ from spixgraph.evaluate.markdown import report_markdown
 from spixgraph.evaluate.pictures import panel, png_bytes
 from spixgraph.evaluate.report import Report, best_and_worst, build_report, with_selection
 from spixgraph.evaluate.results import InferenceCost, ModelResult, TrainCost
-from spixgraph.files import atomic_path, read_json, write_json
-from spixgraph.io.limits import intensity_limits, read_scaled
+from spixgraph.evaluate.tables import speed_mp_s
+from spixgraph.files import atomic_path, canonical_json, read_json
 from spixgraph.io.masks import read_mask
-from spixgraph.stages.evaluation import load_ceiling, load_results, trained_models
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
-from spixgraph.stages.run import GRAPH_RECIPES, Run, recipe_of
+from spixgraph.stages.evaluation import (
+    counted_recipes,
+    load_ceiling,
+    load_results,
+    trained_models,
+)
+from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, scaled_image
+from spixgraph.stages.run import Run, recipe_of
 from spixgraph.superpixels.store import load_labels
+from spixgraph.train.tracking import known_run
 
 log = logging.getLogger(__name__)
+
+_TRACKED_SCORES = ("accuracy", "macro_iou", "macro_f1", "boundary_f1")
 
 _NOTES = (
     "Scores are from pixel counts pooled over the images of the split; not annotated pixels count "
@@ -32,8 +41,42 @@ _NOTES = (
 )
 
 
-def write_report(run: Run) -> Report:
-    """Write `reports/report.json`, `.html` and `.md` of the test split."""
+def write_report(run: Run, out: Path | None = None) -> Report:
+    """Write report.json, .html and .md of the test split to `out`, or else to `reports/`."""
+    out = out or run.layout.reports
+    report, pictures = _report(run)
+    pages = {key: png_bytes(rgb) for key, rgb in pictures.items()}
+    _write(out / "report.json", canonical_json(report))
+    _write(out / "report.html", html_page(report, pages))
+    _write(out / "report.md", report_markdown(report))
+    return report
+
+
+def track_evaluation(run: Run) -> None:
+    """Add test scores, inference costs and pictures to the MLflow run of each training."""
+    report, pictures = _report(run)
+    for entry in report["models"]:
+        name, seed = entry["name"], entry["seed"]
+        run_id = _cost(run, "train", name, seed).get("run_id")
+        if run_id is None:
+            log.warning("%s seed %d was not trained here: its MLflow run is unknown", name, seed)
+            continue
+        scores = {f"test_{key}": entry["metrics"][key] for key in _TRACKED_SCORES}
+        costs = {f"inference_{key}": value for key, value in entry["inference"].items()}
+        costs["graph_seconds"] = entry["train"]["graph_seconds"]
+        speed = speed_mp_s(entry)
+        known = {
+            k: v for k, v in (scores | costs | {"inference_mp_s": speed}).items() if v is not None
+        }
+        tracked = known_run(run_id)
+        tracked.log_metrics(known)
+        for (model, number, image), rgb in pictures.items():
+            if (model, number) == (name, seed):
+                tracked.log_picture(f"{image}.png", rgb)
+
+
+def _report(run: Run) -> tuple[Report, dict[PictureKey, UInt8]]:
+    """Build the report of the test split, and draw its pictures."""
     prepared = load_prepared(run)
     models = [_model_result(run, model, seed) for model, seed in trained_models(run)]
     colours = run.params.export.colours or default_colours(prepared.n_classes)
@@ -42,7 +85,7 @@ def write_report(run: Run) -> Report:
         split="test",
         class_names=prepared.class_names,
         models=models,
-        ceilings=[load_ceiling(run, recipe, "test") for recipe in GRAPH_RECIPES],
+        ceilings=[load_ceiling(run, recipe, "test") for recipe in counted_recipes(run)],
         colours=colours,
         notes=[*_NOTES, *prepared.warnings],
     )
@@ -53,20 +96,12 @@ def write_report(run: Run) -> Report:
         report = with_selection(
             report, name=chosen["name"], seed=chosen["seed"], reason=chosen["reason"]
         )
-    pictures = _pictures(run, prepared, report, colours)
-    _write(run, report, pictures)
-    log_pictures(run, pictures)
-    return report
+    return report, _pictures(run, prepared, report, colours)
 
 
-def _write(run: Run, report: Report, pictures: dict[PictureKey, bytes]) -> None:
-    with atomic_path(run.layout.reports) as part:
-        part.mkdir()
-        write_json(part / "report.json", report)
-        (part / "report.html").write_text(html_page(report, pictures), encoding="utf-8")
-        (part / "report.md").write_text(report_markdown(report), encoding="utf-8")
-        for (model, seed, image), png in pictures.items():
-            (part / f"{model}-seed{seed}-{image}.png").write_bytes(png)
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _model_result(run: Run, model: ModelName, seed: int) -> ModelResult:
@@ -113,7 +148,7 @@ def _graph_seconds(run: Run, prepared: Prepared, model: str) -> float | None:
 
 def _pictures(
     run: Run, prepared: Prepared, report: Report, colours: tuple[str, ...]
-) -> dict[PictureKey, bytes]:
+) -> dict[PictureKey, UInt8]:
     """Draw the best and the worst image of each model."""
     items = {item.id: item for item in prepared.items}
     pictures = {}
@@ -125,17 +160,9 @@ def _pictures(
     return pictures
 
 
-def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[str, ...]) -> bytes:
+def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[str, ...]) -> UInt8:
     recipe = recipe_of(model)
     labels = None if model == "cnn" else load_labels(run.layout.labels(recipe) / f"{item.id}.zarr")
     prediction = read_mask(run.layout.masks(model, seed) / f"{item.id}.tif")
     truth = read_mask(run.source / item.mask)
-    return png_bytes(panel(scaled_image(run, item), labels, prediction, truth, colours))
-
-
-def scaled_image(run: Run, item: PreparedItem) -> ImageZYXC:
-    """Read one image whole, scaled with its own limits."""
-    everything = slice(None)
-    with open_item(run, item) as source:
-        limits = intensity_limits(source)
-        return read_scaled(source, limits, everything, everything, everything)
+    return panel(scaled_image(run, item), labels, prediction, truth, colours)

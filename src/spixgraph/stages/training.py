@@ -1,16 +1,167 @@
 """Stage `train`: one network per model and seed, each in a process of its own."""
 
-import logging
+import os
+import subprocess
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from spixgraph.arrays import NOT_ANNOTATED
-from spixgraph.config.params import ModelName
-from spixgraph.files import read_json, sha256_tree, write_json
+from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
+from spixgraph.files import read_json, sha256_file, sha256_json, write_json
+from spixgraph.io.masks import read_mask
+from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import load_graphs
-from spixgraph.stages.prepare import Prepared, load_prepared
+from spixgraph.stages.prepare import Prepared, load_prepared, scaled_image
+from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, alone, recipe_of
+from spixgraph.train.checkpoints import save_checkpoint
+from spixgraph.train.cnn_training import TrainedCnn, train_cnn
+from spixgraph.train.devices import pick_device
+from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
+from spixgraph.train.loop import EpochRecord
+from spixgraph.train.node_training import TrainedNodeNet, train_node_net
+from spixgraph.train.patches import AnnotatedImage
+from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
+
+
+def train(run: Run, model: ModelName) -> None:
+    """Train one model with every seed."""
+    ensure_store()
+    for seed in run.params.train.seeds:
+        alone(_train, run, model, seed)
+
+
+def train_if_new(run: Run, model: ModelName, seed: int) -> None:
+    """Train unless the checkpoint of the same data, code and settings is there."""
+    made_from = sha256_json(
+        {
+            "data": load_prepared(run).sha256,
+            "graphs": _graphs_sha256(run, model),
+            "settings": getattr(run.params.train, model).model_dump(mode="json"),
+            "device": run.params.train.device,
+            "code": code_sha256("train", "nets", "graph", "superpixels", "io"),
+        }
+    )
+    note = run.layout.cost("made_from", f"{model}-seed{seed}")
+    known = read_json(note) if note.is_file() else None
+    if known == made_from and run.layout.checkpoint(model, seed).is_dir():
+        return
+    ensure_store()
+    alone(_train, run, model, seed)
+    write_json(note, made_from)
+
+
+def _train(run: Run, model: ModelName, seed: int) -> None:
+    """Train and track one network; call it in a process of its own."""
+    prepared = load_prepared(run)
+    settings: NodeTraining | CnnTraining = getattr(run.params.train, model)
+    with training_run(
+        experiment=f"spixgraph-{run.name}",
+        run_name=f"{model}-seed{seed}",
+        params=_flat({"train": settings.model_dump(mode="json"), **_recipe(run, model)}),
+        tags=_tags(run, prepared, model, seed),
+    ) as tracked:
+        reset_gpu_peak()
+        start = time.perf_counter()
+        with PeakMemory() as memory:
+            trained = _fit(run, prepared, model, seed, settings, tracked)
+        cost = {
+            "seconds": time.perf_counter() - start,
+            "peak_rss_bytes": memory.peak_rss_bytes,
+            "baseline_rss_bytes": memory.baseline_rss_bytes,
+            "peak_gpu_bytes": peak_gpu_bytes(),
+        }
+        save_checkpoint(
+            run.layout.checkpoint(model, seed),
+            trained,
+            extra={"recipe": _recipe(run, model), "data_sha256": prepared.sha256},
+        )
+        write_json(
+            run.layout.cost("train", f"{model}-seed{seed}"), {**cost, "run_id": tracked.run_id}
+        )
+        summary = {"n_parameters": trained.n_parameters, "best_epoch": trained.best_epoch}
+        tracked.log_metrics({f"train_{key}": value for key, value in (cost | summary).items()})
+    run.layout.resume(model, seed).unlink(missing_ok=True)
+
+
+def _fit(
+    run: Run,
+    prepared: Prepared,
+    model: ModelName,
+    seed: int,
+    settings: Any,
+    tracked: TrackedRun,
+) -> TrainedNodeNet | TrainedCnn:
+    """Read the data of the model and train it."""
+    common: dict[str, Any] = {
+        "seed": seed,
+        "device": pick_device(run.params.train.device),
+        "resume_path": run.layout.resume(model, seed),
+        "on_epoch": lambda record: _log_epoch(tracked, record),
+    }
+    if model == "cnn":
+        images = {s: _annotated(run, prepared, s) for s in ("train", "val")}
+        return train_cnn(
+            images["train"], images["val"], settings, n_classes=prepared.n_classes, **common
+        )
+    graphs = {s: load_graphs(run, recipe_of(model), prepared.split(s)) for s in ("train", "val")}
+    return train_node_net(model, graphs["train"], graphs["val"], settings, **common)
+
+
+def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:
+    return [
+        AnnotatedImage(scaled_image(run, item), read_mask(run.source / item.mask))
+        for item in prepared.split(split)
+    ]
+
+
+def _log_epoch(tracked: TrackedRun, record: EpochRecord) -> None:
+    tracked.log_metrics(
+        {"loss": record.loss, "val_macro_iou": record.macro_iou, "rate": record.learning_rate},
+        step=record.epoch,
+    )
+
+
+def _recipe(run: Run, model: ModelName) -> dict[str, Any]:
+    return {} if model == "cnn" else run.params.recipe(model).model_dump(mode="json")
+
+
+def _graphs_sha256(run: Run, model: str) -> str:
+    index = run.layout.graphs(recipe_of(model)) / "index.json"
+    return "" if model == "cnn" else sha256_file(index)
+
+
+def _tags(run: Run, prepared: Prepared, model: str, seed: int) -> dict[str, str]:
+    return {
+        "model": model,
+        "seed": str(seed),
+        "dataset": prepared.name,
+        "data_sha256": prepared.sha256,
+        "graphs_sha256": _graphs_sha256(run, model),
+        "code_sha256": code_sha256(),
+        "git_revision": git_revision() or "none",
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME", "none"),
+    }
+
+
+def git_revision() -> str | None:
+    """Return the commit of the working folder, None where there is none."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name nested settings by their path, as in `train.layers`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

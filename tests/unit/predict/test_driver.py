@@ -12,7 +12,6 @@ from spixgraph.predict.driver import (
     class_probabilities,
     open_model,
     paint,
-    require_fit,
     segment_source,
 )
 from spixgraph.predict.image_graph import graph_of_image
@@ -71,13 +70,16 @@ def test_wrong_channels_and_dims_are_refused(bundle):
     ("size", "far"), [(0.5, False), (0.21, False), (0.19, True), (1.19, False), (1.3, True)]
 )
 def test_far_pixel_size_is_a_warning(bundle, caplog, size, far):
-    info = dataclasses.replace(blob_image().info, pixel_size_um=(1.0, size, size))
-    require_fit(info, bundle.card)
+    source = blob_image()
+    source.info = dataclasses.replace(source.info, pixel_size_um=(1.0, size, size))
+    segment_source(source, bundle)
     assert ("far outside" in caplog.text) is far
 
 
 def test_unknown_pixel_size_is_no_warning(bundle, caplog):
-    require_fit(dataclasses.replace(blob_image().info, pixel_size_um=None), bundle.card)
+    source = blob_image()
+    source.info = dataclasses.replace(source.info, pixel_size_um=None)
+    segment_source(source, bundle)
     assert caplog.text == ""
 
 

@@ -40,7 +40,9 @@ def test_settings_of_the_recipe_arrive():
     fine = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=40_000))
     assert labels_of_image(source, fine).max() > labels_of_image(source, RECIPE).max() * 1.5
     one, four = (
-        graph_of_image(source, GraphRecipe(superpixels=fine.superpixels, graph=RagParams(n_scales=n)))
+        graph_of_image(
+            source, GraphRecipe(superpixels=fine.superpixels, graph=RagParams(n_scales=n))
+        )
         for n in (1, 4)
     )
     assert one[1].x.shape[1] < four[1].x.shape[1]

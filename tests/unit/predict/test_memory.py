@@ -13,7 +13,7 @@ def test_prediction_is_linear_in_the_pixels():
 
 
 def test_image_at_the_limit_passes_and_above_is_refused(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 1500)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1500)
     memory.require_memory((1, 10, 20, 1), CONTRACT)
     with pytest.raises(ResourceError, match=r"\(1, 10, 21, 1\).*more memory.*megapixels"):
         memory.require_memory((1, 10, 21, 1), CONTRACT)
@@ -21,17 +21,7 @@ def test_image_at_the_limit_passes_and_above_is_refused(monkeypatch):
 
 def test_message_has_the_figures(monkeypatch):
     contract = MemoryContract(base_bytes=100 * 2**20, bytes_per_pixel=100.0)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 200 * 2**20)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 200 * 2**20)
     with pytest.raises(ResourceError, match=r"953 MiB.*200 MiB.*at most 1\.0 megapixels"):
         memory.require_memory((1, 2990, 2990, 1), contract)
 
-
-def test_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    free = memory.available_bytes()
-    assert free > 10_000
-    (tmp_path / "memory.max").write_text("10000\n")
-    (tmp_path / "memory.current").write_text("4000\n")
-    assert memory.available_bytes() == 6000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_bytes() > 10_000

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -79,6 +80,11 @@ def test_summary_for_people(capsys, tmp_path, bundle, image):
     assert "µm" not in printed.out  # a PNG has no pixel size, so there is no area
 
 
+def test_far_pixel_size_is_said_once(capsys, tmp_path, bundle, image, caplog):
+    run(capsys, image, tmp_path / "m.png", "--model", bundle, "--pixel-size-um", 1, 5, 5)
+    assert caplog.text.count("far outside") == 1
+
+
 def test_probabilities(capsys, tmp_path, bundle, image):
     shares = tmp_path / "p.tif"
     run(capsys, image, tmp_path / "mask.tif", "--model", bundle, "--probabilities", shares)
@@ -106,14 +112,15 @@ def test_out_is_checked_first(tmp_path, bundle, image, out, message):
 
 @pytest.mark.usefixtures("no_work")
 def test_folder_without_permission_fails_first(tmp_path, bundle, image, monkeypatch):
-    monkeypatch.setattr(command.os, "access", lambda *_: False)  # root may write everywhere
+    may = os.access  # root may write everywhere, so the answer is made up
+    monkeypatch.setattr(os, "access", lambda p, mode: p != tmp_path and may(p, mode))
     with pytest.raises(InputError, match="is not writable"):
         segment(image, tmp_path / "mask.png", "--model", bundle)
 
 
 @pytest.mark.usefixtures("no_work")
 def test_image_too_large_for_memory_fails_first(tmp_path, bundle, image, monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 60_000_000)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 60_000_000)
     large = tmp_path / "large.tif"
     tifffile.imwrite(large, np.zeros((400, 400), np.uint8))
     with pytest.raises(ResourceError, match="MiB are available"):

@@ -2,50 +2,66 @@
 
 import numpy as np
 
-from spixgraph.arrays import Array
+from spixgraph.arrays import Array, Int64
 from spixgraph.superpixels.basins.jit import kernel
 
 
-@kernel
-def lowest_neighbours(padded: Array, best: Array, code: Array) -> None:
-    """Number the lowest of each pixel's neighbours and itself, in scan order; first on ties.
+def neighbour_steps(shape_zyx: tuple[int, int, int], *, is_volume: bool) -> Int64:
+    """Steps in a flat block to the 27 (or 9) neighbours of a pixel and itself, in scan order."""
+    _, n_y, n_x = shape_zyx
+    near = np.arange(-1, 2)
+    plane = (near[:, None] * n_x + near).ravel()
+    return (near[:, None] * n_y * n_x + plane).ravel() if is_volume else plane
 
-    `padded` (Z + 2 or Z, Y + 2, X + 2) uint16 has a rim of 65535; `code` (Z, Y, X) uint8.
+
+@kernel
+def find_lowest(padded: Array, lowest: Array, number: Array) -> None:
+    """Number each pixel's lowest neighbour or itself, as `neighbour_steps`; the first one on ties.
+
+    `padded` is uint16 with a rim of 65535, along z in a volume only; `number` is (Z, Y, X) uint8;
+    `lowest` (X,) uint16 is workspace.
     """
-    depth = padded.shape[0] - code.shape[0]
-    for z in range(code.shape[0]):
-        for y in range(code.shape[1]):
-            to = code[z, y]
-            best[:] = 65535
-            number = 0
-            for dz in range(depth + 1):
+    deep = padded.shape[0] - number.shape[0]
+    for z in range(number.shape[0]):
+        for y in range(number.shape[1]):
+            to = number[z, y]
+            lowest[:] = 65535
+            k = 0
+            for dz in range(deep + 1):
                 for dy in range(3):
-                    row = padded[z + dz, y + dy]
+                    line = padded[z + dz, y + dy]
                     for dx in range(3):
                         for x in range(to.size):
-                            value = row[x + dx]
-                            lower = value < best[x]
-                            best[x] = value if lower else best[x]
-                            to[x] = np.uint8(number) if lower else to[x]
-                        number += 1
+                            lower = line[x + dx] < lowest[x]
+                            lowest[x] = line[x + dx] if lower else lowest[x]
+                            to[x] = np.uint8(k) if lower else to[x]
+                        k += 1
 
 
 @kernel
-def label_trees(code: Array, steps: Array, labels: Array, path: Array) -> int:
-    """Label the trees of flat `code` 0..n-1 in the order of their first pixel; return n."""
-    labels[:] = -1
-    n_trees = 0
-    for start in range(code.size):
-        if labels[start] >= 0:
-            continue
-        pixel, length = start, 0
-        while labels[pixel] < 0 and steps[code[pixel]] != 0:
-            path[length] = pixel
-            length += 1
-            pixel += steps[code[pixel]]
-        if labels[pixel] < 0:
-            labels[pixel] = n_trees
-            n_trees += 1
-        for i in range(length):
-            labels[path[i]] = labels[pixel]
-    return n_trees
+def find_roots(number: Array, steps: Array, root: Array) -> None:
+    """Follow the pointers of flat `number` to the lowest pixel of each tree, by pointer jumping."""
+    for i in range(number.size):
+        root[i] = i + steps[number[i]]
+    moved = 1
+    while moved != 0:
+        moved = 0
+        for i in range(number.size):
+            further = root[np.uint32(root[i])]
+            moved |= further ^ root[i]
+            root[i] = further
+
+
+@kernel
+def number_basins(root: Array, name: Array, labels: Array) -> int:
+    """Label the trees 0..n-1 in the order of their first pixel; return n. All arrays are flat."""
+    name[:] = -1
+    n_basins = 0
+    for i in range(root.size):
+        label = name[np.uint32(root[i])]
+        if label < 0:
+            label = n_basins
+            name[np.uint32(root[i])] = label
+            n_basins += 1
+        labels[i] = label
+    return n_basins

@@ -1,7 +1,7 @@
-"""One writer per mask format; the caller sees to checks and atomic names."""
+"""One writer per format; the caller sees to checks and atomic names."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from spixgraph.arrays import NOT_ANNOTATED, MaskZYX, PixelSizeUm, ShapeZYX, UInt
 from spixgraph.io.source import stream_blocks
 
 Rgb = tuple[int, int, int]
+ReadBlock = Callable[[slice, slice, slice], UInt8]
+"""Gives a (Z, Y, X) block."""
 
 _TILE_PX = 512
 _SMALLEST_LEVEL_PX = 1024
 _GREY: Rgb = (128, 128, 128)
 
 
-def write_png(path: Path, mask: MaskZYX, colours: Sequence[Rgb]) -> None:
-    """Write grey, or a palette where there are colours; the stored values are class ids."""
-    image = Image.fromarray(np.ascontiguousarray(mask[0]))
+def write_png(path: Path, pixels: UInt8, colours: Sequence[Rgb] = ()) -> None:
+    """Write (1, Y, X) as grey, or with a palette where there are colours; values stay the same."""
+    image = Image.fromarray(np.ascontiguousarray(pixels[0]))
     if colours:
         palette = np.zeros((256, 3), np.uint8)
         palette[NOT_ANNOTATED] = _GREY
@@ -31,9 +33,11 @@ def write_png(path: Path, mask: MaskZYX, colours: Sequence[Rgb]) -> None:
     image.save(path, "PNG")
 
 
-def write_ome_tiff(path: Path, mask: MaskZYX, pixel_size_um: PixelSizeUm | None) -> None:
-    """Write a BigTIFF of deflated tiles with OME and resolution metadata."""
-    shape = mask.shape if mask.shape[0] > 1 else mask.shape[1:]
+def write_ome_tiff(
+    path: Path, shape_zyx: ShapeZYX, read: ReadBlock, pixel_size_um: PixelSizeUm | None
+) -> None:
+    """Write what `read` gives, tile by tile, as a deflated BigTIFF with OME metadata."""
+    shape = shape_zyx if shape_zyx[0] > 1 else shape_zyx[1:]
     # a fixed UUID keeps the bytes equal; it links the files of a set, and this set is one file
     meta: dict[str, Any] = {"axes": "ZYX"[-len(shape) :], "UUID": str(uuid.UUID(int=0))}
     resolution: dict[str, Any] = {}
@@ -44,16 +48,16 @@ def write_ome_tiff(path: Path, mask: MaskZYX, pixel_size_um: PixelSizeUm | None)
         resolution = {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(path, bigtiff=True, ome=True) as tif:
         tif.write(
-            _tiles(mask), shape=shape, dtype=np.uint8, tile=(_TILE_PX, _TILE_PX),
+            _tiles(shape_zyx, read), shape=shape, dtype=np.uint8, tile=(_TILE_PX, _TILE_PX),
             compression="zlib", photometric="minisblack", metadata=meta, **resolution,
         )  # fmt: skip
 
 
-def _tiles(mask: MaskZYX) -> Iterator[UInt8]:
+def _tiles(shape_zyx: ShapeZYX, read: ReadBlock) -> Iterator[UInt8]:
     """Yield tiles in the order of a TIFF, the last ones filled up."""
-    for box in stream_blocks((*mask.shape, 1), (1, _TILE_PX, _TILE_PX)):
+    for box in stream_blocks((*shape_zyx, 1), (1, _TILE_PX, _TILE_PX)):
         tile = np.zeros((_TILE_PX, _TILE_PX), np.uint8)
-        block = mask[box][0]
+        block = read(*box)[0]
         tile[: block.shape[0], : block.shape[1]] = block
         yield tile
 

@@ -1,0 +1,78 @@
+"""Open a trained network as a function from an image to its mask."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from spixgraph.arrays import Float32, Int64, MaskZYX
+from spixgraph.config.params import ModelName
+from spixgraph.io.images import ImageSource
+from spixgraph.io.limits import intensity_limits, read_scaled
+from spixgraph.nets.cnn import predict_cnn
+from spixgraph.nets.node_net import NodeNet
+from spixgraph.predict.driver import NodeModel, segment_source
+from spixgraph.predict.steps import Steps
+from spixgraph.stages.run import Run
+from spixgraph.train.checkpoints import load_checkpoint
+from spixgraph.train.cnn_training import TrainedCnn
+from spixgraph.train.devices import pick_device
+
+SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float]]]
+"""Maps an image to its mask and the seconds of each step."""
+
+
+def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
+    """Load the checkpoint of a model and seed."""
+    device = pick_device(run.params.train.device)
+    trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
+    if model == "cnn" or isinstance(trained, TrainedCnn):
+        return partial(_segment_by_cnn, trained, device)
+    node_model = NodeModel(
+        recipe=run.params.recipe(model),
+        node_scaling=trained.node_scaling,
+        edge_scaling=trained.edge_scaling,
+        predictor=TorchPredictor(trained.net, device),
+        class_ids=np.arange(trained.net.n_classes, dtype=np.uint8),
+    )
+    return partial(_segment_by_nodes, node_model)
+
+
+class TorchPredictor:
+    """The torch side of `spixgraph.predict.driver.NodePredictor`."""
+
+    def __init__(self, net: NodeNet, device: torch.device) -> None:
+        self._net = net.to(device).eval()
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float32:
+        """Map standardised arrays to (n, K) float32 logits."""
+        tensors = (torch.from_numpy(a).to(self._device) for a in (x, edge_index, edge_attr))
+        logits: Float32 = self._net(*tensors).cpu().numpy()
+        return logits
+
+
+def _segment_by_nodes(model: NodeModel, source: ImageSource) -> tuple[MaskZYX, dict[str, float]]:
+    segmentation = segment_source(source, model)
+    return segmentation.mask, segmentation.seconds
+
+
+def _segment_by_cnn(
+    trained: TrainedCnn, device: torch.device, source: ImageSource
+) -> tuple[MaskZYX, dict[str, float]]:
+    steps = Steps()
+    everything = slice(None)
+    with steps("read"):
+        image = read_scaled(source, intensity_limits(source), everything, everything, everything)
+    with steps("network"):
+        mask = predict_cnn(
+            trained.net,
+            image,
+            window_zyx=trained.window_zyx,
+            overlap=trained.overlap,
+            device=device,
+        )
+    return mask, steps.seconds

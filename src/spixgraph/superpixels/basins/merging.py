@@ -1,0 +1,263 @@
+"""Merging of regions: rounds in which regions that are each other's best partner become one.
+
+Merging u and v costs ``w (|mean_u - mean_v|² + b gradient²)`` with ``w = n_u n_v / (n_u + n_v)``:
+Ward's criterion over intensities and (weakly) positions, plus the mean gradient of the border. A
+round merges what costs less than a threshold; thresholds rise to the merge cost. No step depends
+on an order, so that a parallel program gives the same regions.
+
+Loops are written so that the processor need not guess: compaction adds a truth value to a counter.
+"""
+
+import numpy as np
+
+from spixgraph.arrays import Array
+from spixgraph.superpixels.basins.jit import kernel
+from spixgraph.superpixels.basins.tables import Buckets, Contacts, Regions
+
+N_LEVELS, LEVEL_RATIO = 3, 8.0
+MAX_ROUNDS, MIN_MERGED = 16, 0.05
+ADOPT_RATIO = 4
+
+_NO_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_PAIR = np.uint64(0xFFFFFFFF)
+_LOW = np.uint64(0xFFFF)
+_BITS = np.uint64(16)
+_COST = np.uint64(32)
+_SIDES = np.uint64(40)
+_GRADIENT = np.uint64((1 << 40) - 1)
+_ZERO = np.uint64(0)
+
+_PAIRED, _ADOPTED = 1, 2  # states of a region within a round; 0 is neither
+
+
+@kernel
+def unite(  # type: ignore[no-untyped-def]
+    loose: Contacts, n_loose, n_regions, buckets: Buckets, contacts: Contacts, n
+):
+    """Append `loose` rows, keys without cost, to `contacts`, one row per pair; return the length.
+
+    Rows are sorted by u in one counting pass; within a u, `buckets.row` tells where v is.
+    """
+    start, row = buckets.start, buckets.row
+    start[: n_regions + 1] = 0
+    for i in range(n_loose):
+        start[(loose.key[i] >> _BITS) + np.uint64(1)] += 1
+    for u in range(n_regions):
+        start[u + 1] += start[u]
+    for i in range(n_loose):
+        u = loose.key[i] >> _BITS
+        place = start[u]
+        start[u] = place + 1
+        buckets.high[place] = loose.key[i] & _LOW
+        buckets.border[place] = loose.border[i]
+    row[:n_regions] = -1
+    begin = 0
+    for u in range(n_regions):
+        first = n
+        for i in range(begin, start[u]):
+            v = buckets.high[i]
+            fresh = row[v] < first
+            to = n if fresh else row[v]
+            row[v] = to
+            contacts.key[to] = np.uint64(u) << _BITS | np.uint64(v)
+            contacts.border[to] = buckets.border[i] + (_ZERO if fresh else contacts.border[to])
+            n += fresh
+        begin = start[u]
+    return n
+
+
+@kernel
+def _set_mean(regions, i):  # type: ignore[no-untyped-def]
+    share = 1.0 / regions.count[i]
+    for p in range(regions.total.shape[1]):
+        regions.mean[i, p] = regions.total[i, p] * share
+
+
+@kernel
+def _set_cost(contacts, row, regions, weight):  # type: ignore[no-untyped-def]
+    """Write the cost of a contact into its key; `weight` is that of the border, then the planes."""
+    pair = contacts.key[row] & _PAIR
+    u, v = pair >> _BITS, pair & _LOW
+    sides = np.float32(contacts.border[row] >> _SIDES)
+    steep = np.float32(contacts.border[row] & _GRADIENT) / sides
+    apart = weight[0] * (steep * steep)
+    for p in range(regions.mean.shape[1]):
+        step = regions.mean[u, p] - regions.mean[v, p]
+        apart += weight[1 + p] * (step * step)
+    n_u, n_v = np.float32(regions.count[u]), np.float32(regions.count[v])
+    cost = np.float32(n_u * n_v / (n_u + n_v)) * apart
+    contacts.key[row] = np.uint64(np.float32(cost).view(np.uint32)) << _COST | pair
+
+
+@kernel
+def _find_best(contacts, n, alive, n_alive, best):  # type: ignore[no-untyped-def]
+    """Find the cheapest contact of each region."""
+    for j in range(n_alive):
+        best[alive[j]] = _NO_KEY
+    for row in range(n):
+        key = contacts.key[row]
+        u, v = key >> _BITS & _LOW, key & _LOW
+        best[u] = min(best[u], key)
+        best[v] = min(best[v], key)
+
+
+@kernel
+def _pair_up(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
+    """Merge regions that are each other's best, v into u; return how many are gone.
+
+    ``u ^ v ^ i`` is the other one of i.
+    """
+    n_paired = 0
+    for j in range(n_alive):
+        i = np.uint64(alive[j])
+        key = regions.best[i]
+        u, v = key >> _BITS & _LOW, key & _LOW
+        mutual = (key < limit) & (regions.best[u ^ v ^ i] == key)
+        regions.parent[i] = u if mutual else i
+        regions.state[i] = _PAIRED if mutual else 0
+        n_paired += mutual
+    return n_paired // 2
+
+
+@kernel
+def _adopt(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
+    """Let a small region join its best neighbour if that one is four times its size and merges.
+
+    Else a large region would take in its many small neighbours one by one.
+    """
+    n_adopted = 0
+    for j in range(n_alive):
+        i = np.uint64(alive[j])
+        key = regions.best[i]
+        other = (key >> _BITS & _LOW) ^ (key & _LOW) ^ i
+        small = regions.count[i] * ADOPT_RATIO < regions.count[other]
+        free = (regions.state[i] == 0) & (regions.state[other] == _PAIRED)
+        joins = (key < limit) & free & small
+        regions.parent[i] = regions.parent[other] if joins else regions.parent[i]
+        regions.state[i] = _ADOPTED if joins else regions.state[i]
+        n_adopted += joins
+    return n_adopted
+
+
+@kernel
+def _absorb(alive, n_alive, regions, gone):  # type: ignore[no-untyped-def]
+    """Add up merged regions; return how many are left in `alive`."""
+    left, n_gone = 0, 0
+    for j in range(n_alive):
+        i = alive[j]
+        stays = regions.parent[i] == i
+        alive[left] = i
+        gone[n_gone] = i
+        left += stays
+        n_gone += not stays
+    for j in range(n_gone):
+        i = gone[j]
+        to = regions.parent[i]
+        regions.count[to] += regions.count[i]
+        for p in range(regions.total.shape[1]):
+            regions.total[to, p] += regions.total[i, p]
+    for j in range(n_gone):
+        _set_mean(regions, regions.parent[gone[j]])
+    return left
+
+
+@kernel
+def _set_aside(contacts, n, state, aside):  # type: ignore[no-untyped-def]
+    """Move the contacts of regions that merged to `aside`; return how many stay, how many go."""
+    left, moved = 0, 0
+    for row in range(n):
+        key, border = contacts.key[row], contacts.border[row]
+        changed = (state[key >> _BITS & _LOW] | state[key & _LOW]) != 0
+        contacts.key[left] = key
+        contacts.border[left] = border
+        aside.key[moved] = key
+        aside.border[moved] = border
+        left += not changed
+        moved += changed
+    return left, moved
+
+
+@kernel
+def _rename(aside, n, parent):  # type: ignore[no-untyped-def]
+    """Name contacts by their merged regions, without cost; drop those within one region."""
+    left = 0
+    for row in range(n):
+        key, border = aside.key[row], aside.border[row]
+        a, b = parent[key >> _BITS & _LOW], parent[key & _LOW]
+        aside.key[left] = np.uint64(min(a, b)) << _BITS | np.uint64(max(a, b))
+        aside.border[left] = border
+        left += a != b
+    return left
+
+
+@kernel
+def merge(  # type: ignore[no-untyped-def]
+    contacts: Contacts,
+    n_contacts,
+    regions: Regions,
+    n_regions,
+    merge_cost,
+    weight: Array,
+    aside: Contacts,
+    buckets: Buckets,
+    alive: Array,
+    gone: Array,
+):
+    """Merge in place, following `regions.parent`; return the number of contacts left."""
+    for i in range(n_regions):
+        alive[i] = i
+        regions.parent[i] = i
+        _set_mean(regions, i)
+    for row in range(n_contacts):
+        _set_cost(contacts, row, regions, weight)
+    n_alive = n_regions
+    for level in range(N_LEVELS):
+        threshold = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
+        limit = np.uint64(threshold.view(np.uint32)) << _COST
+        for _ in range(MAX_ROUNDS):
+            _find_best(contacts, n_contacts, alive, n_alive, regions.best)
+            n_merged = _pair_up(alive, n_alive, regions, limit)
+            if n_merged == 0:
+                break
+            n_merged += _adopt(alive, n_alive, regions, limit)
+            n_alive = _absorb(alive, n_alive, regions, gone)
+            left, moved = _set_aside(contacts, n_contacts, regions.state, aside)
+            moved = _rename(aside, moved, regions.parent)
+            n_contacts = unite(aside, moved, n_regions, buckets, contacts, left)
+            for row in range(left, n_contacts):
+                _set_cost(contacts, row, regions, weight)
+            if n_merged < MIN_MERGED * n_alive:
+                break
+    return n_contacts
+
+
+@kernel
+def name_regions(parent: Array, n_regions, name: Array) -> int:  # type: ignore[no-untyped-def]
+    """Number the merged regions 0..n-1 in the order of their first basin; return n.
+
+    A basin's `name` is that of the region it ended in.
+    """
+    moved = 1
+    while moved != 0:
+        moved = 0
+        for i in range(n_regions):
+            further = parent[parent[i]]
+            moved |= further ^ parent[i]
+            parent[i] = further
+    name[:n_regions] = -1
+    n = 0
+    for i in range(n_regions):
+        if name[parent[i]] < 0:
+            name[parent[i]] = n
+            n += 1
+    for i in range(n_regions):
+        parent[i] = name[parent[i]]
+    name[:n_regions] = parent[:n_regions]
+    return n
+
+
+@kernel
+def rename_pixels(labels: Array, name: Array) -> None:
+    """Replace each of the flat labels by its name."""
+    for i in range(labels.size):
+        labels[i] = name[np.uint32(labels[i])]

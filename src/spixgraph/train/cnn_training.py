@@ -1,0 +1,211 @@
+"""Training of the CNN on random patches, validated on whole images."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spixgraph.arrays import NOT_ANNOTATED, Float64, Int64, ShapeZYX
+from spixgraph.config.params import CnnTraining
+from spixgraph.errors import InputError
+from spixgraph.evaluate.counts import confusion
+from spixgraph.nets.build import n_parameters
+from spixgraph.nets.cnn import PixelUNet, build_cnn, predict_cnn, require_window
+from spixgraph.train.fingerprint import fingerprint
+from spixgraph.train.loop import EpochRecord, OnEpoch, fit
+from spixgraph.train.losses import class_weights, pixel_loss
+from spixgraph.train.patches import AnnotatedImage, PatchSampler
+from spixgraph.train.reproducible import reproducible
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedCnn:
+    """A U-Net and how to slide it over an image.
+
+    Attributes
+    ----------
+    net : PixelUNet
+        On the CPU, in evaluation mode, with the weights of `best_epoch`.
+    build : dict
+        Arguments of `build_cnn`.
+    window_zyx : (int, int, int)
+        The patch of the training.
+    overlap : float
+        Of neighbouring windows, 0..1.
+    best_epoch : int
+        From 1.
+    history : tuple of EpochRecord
+    """
+
+    net: PixelUNet
+    build: dict[str, Any]
+    window_zyx: ShapeZYX
+    overlap: float
+    best_epoch: int
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers."""
+        return n_parameters(self.net)
+
+
+def train_cnn(
+    train: Sequence[AnnotatedImage],
+    val: Sequence[AnnotatedImage],
+    params: CnnTraining,
+    *,
+    n_classes: int,
+    seed: int,
+    device: torch.device,
+    resume_path: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> TrainedCnn:
+    """Train a U-Net: in 2D where all images have Z = 1, else in 3D.
+
+    Parameters
+    ----------
+    train, val : sequence of AnnotatedImage
+        Pixels that are not annotated count nowhere. Standardisation and class weights come from
+        `train` alone; `val` picks the epoch, by the macro IoU of its pixels.
+    params : CnnTraining
+    n_classes : int
+    seed : int
+        Of the weights, the patches and their augmentation.
+    device : torch.device
+        One batch, or a few windows, at a time are on it.
+    resume_path : Path, optional
+        Where the state is kept after each epoch; the caller removes it at the end.
+    on_epoch : callable, optional
+        Called with the record of each epoch.
+
+    Raises
+    ------
+    InputError
+        If a split is not annotated, images differ in dimensions or channels, or the patch does
+        not fit the network.
+    GateError
+        If training diverges.
+    """
+    n_dims, n_channels = _require_alike(train, val)
+    window = (1, params.patch_px, params.patch_px) if n_dims == 2 else params.patch_px_3d
+    require_window(window, n_dims=n_dims, levels=len(params.channels))
+    build: dict[str, Any] = {
+        "n_dims": n_dims,
+        "n_channels": n_channels,
+        "n_classes": n_classes,
+        "channels": params.channels,
+    }
+    print_of_run = fingerprint(
+        {"build": build, "params": params.model_dump(), "seed": seed, "device": device.type},
+        (array for item in (*train, *val) for array in (item.image, item.mask)),
+    )
+    with reproducible(seed):
+        net = build_cnn(**build)
+        net.standardise_by(*_mean_and_scale(train))
+        lesson = _PixelLesson(net.to(device), train, val, params, window, n_classes, device)
+        fitted = fit(
+            lesson,
+            params,
+            seed=seed,
+            fingerprint=print_of_run,
+            resume_path=resume_path,
+            on_epoch=on_epoch,
+        )
+    return TrainedCnn(
+        net=net.cpu().eval(),
+        build=build,
+        window_zyx=window,
+        overlap=params.overlap,
+        best_epoch=fitted.best_epoch,
+        history=fitted.history,
+    )
+
+
+class _PixelLesson:
+    """The lesson of `spixgraph.train.loop` for images."""
+
+    def __init__(
+        self,
+        net: PixelUNet,
+        train: Sequence[AnnotatedImage],
+        val: Sequence[AnnotatedImage],
+        params: CnnTraining,
+        window_zyx: ShapeZYX,
+        n_classes: int,
+        device: torch.device,
+    ) -> None:
+        self.net, self.device = net, device
+        self.val, self.params = val, params
+        self.n_classes = n_classes
+        self.sampler = PatchSampler(train, window_zyx)
+        self.weights = class_weights(_area_per_class(train, n_classes)).to(device)
+        self.n_steps = params.steps_per_epoch
+
+    def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
+        """One batch of patches per step."""
+        for _ in range(self.n_steps):
+            image, mask = self.sampler.batch(self.params.batch, rng)
+            pixels = torch.from_numpy(image).to(self.device)
+            truth = torch.from_numpy(mask).to(self.device)
+            if self.net.n_dims == 2:
+                pixels, truth = pixels[:, :, 0], truth[:, 0]
+            yield pixel_loss(self.net(pixels), truth, self.weights)
+
+    def confusion(self) -> Int64:
+        """Predict each validation image as a whole, as in use."""
+        total = np.zeros((self.n_classes, self.n_classes), np.int64)
+        for item in self.val:
+            mask = predict_cnn(
+                self.net,
+                item.image,
+                window_zyx=self.sampler.patch_zyx,
+                overlap=self.params.overlap,
+                device=self.device,
+            )
+            total += confusion(item.mask, mask, n_classes=self.n_classes)
+        return total
+
+
+def _mean_and_scale(images: Sequence[AnnotatedImage]) -> tuple[Float64, Float64]:
+    """Mean and standard deviation of each channel over all pixels of all images."""
+    flat = [item.image.reshape(-1, item.image.shape[-1]) for item in images]
+    n_pixels = sum(map(len, flat))
+    mean = np.sum([pixels.sum(0, dtype=np.float64) for pixels in flat], axis=0) / n_pixels
+    spread = np.sum([np.square(pixels - mean).sum(0) for pixels in flat], axis=0) / n_pixels
+    return mean, np.sqrt(spread) + 1e-6
+
+
+def _area_per_class(images: Sequence[AnnotatedImage], n_classes: int) -> Float64:
+    area = np.zeros(NOT_ANNOTATED + 1)
+    for item in images:
+        area += np.bincount(item.mask.ravel(), minlength=len(area))
+    if foreign := np.flatnonzero(area[n_classes:NOT_ANNOTATED]).tolist():
+        raise InputError(
+            f"the masks hold class ids up to {n_classes + foreign[-1]}, but n_classes is "
+            f"{n_classes}; name all classes in prepare.class_names"
+        )
+    return area[:n_classes]
+
+
+def _require_alike(
+    train: Sequence[AnnotatedImage], val: Sequence[AnnotatedImage]
+) -> tuple[int, int]:
+    """Raise `InputError` unless the images fit together; return dimensions and channels."""
+    for name, split in (("train", train), ("val", val)):
+        if not any((item.mask != NOT_ANNOTATED).any() for item in split):
+            raise InputError(
+                f"no pixel of the {name} split is annotated ({len(split)} images); "
+                "annotate an image of it or change the split"
+            )
+    kinds = {(2 if len(i.mask) == 1 else 3, i.image.shape[-1]) for i in (*train, *val)}
+    if len(kinds) > 1:
+        raise InputError(
+            f"images differ in (dimensions, channels): {sorted(kinds)}; train on one kind, "
+            "chosen with prepare.where"
+        )
+    return kinds.pop()

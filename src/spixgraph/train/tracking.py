@@ -1,0 +1,149 @@
+"""The one door of training to MLflow.
+
+The client is used with explicit run ids and never the module-level "active run", so that runs in
+threads, in nested calls and in parallel processes don't mix.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spixgraph.arrays import UInt8
+from spixgraph.errors import InputError, ResourceError
+
+
+class TrackedRun:
+    """One MLflow run that is being written; made by `training_run`."""
+
+    def __init__(self, client: Any, uri: str, run_id: str) -> None:
+        self._client, self._uri = client, uri
+        self.run_id = run_id
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at `step`, an epoch for instance."""
+        metric, now = _mlflow().entities.Metric, time.time_ns() // 1_000_000
+        values = [metric(key, float(value), now, step) for key, value in metrics.items()]
+        with _mlflow_errors(self._uri):
+            self._client.log_batch(self.run_id, metrics=values)
+
+    def log_picture(self, name: str, rgb: UInt8) -> None:
+        """Log (H, W, 3) uint8 as a PNG artifact; `name` ends in .png."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype.name != "uint8":
+            raise InputError(f"a picture must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        with _mlflow_errors(self._uri):
+            self._client.log_image(self.run_id, rgb, name)
+
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file, or a folder with all that is in it, to the artifacts of the run."""
+        with _mlflow_errors(self._uri):
+            if path.is_dir():
+                self._client.log_artifacts(self.run_id, str(path), path.name)
+            else:
+                self._client.log_artifact(self.run_id, str(path))
+
+
+def tracking_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, or else the sqlite database `mlflow.db` in this folder."""
+    default = f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or default
+
+
+def ensure_store(uri: str | None = None) -> None:
+    """Create the database, or reach the server; once, before parallel stages would race for it.
+
+    Raises
+    ------
+    ResourceError
+        If the store cannot be reached.
+    """
+    uri = uri or tracking_uri()
+    with _mlflow_errors(uri):
+        _mlflow().MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def training_run(
+    experiment: str,
+    run_name: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+    *,
+    uri: str | None = None,
+) -> Iterator[TrackedRun]:
+    """Open a run, and close it as FINISHED, FAILED on an error, or KILLED on an interrupt.
+
+    Parameters
+    ----------
+    experiment : str
+        Made if it does not exist; with sqlite, its artifacts lie in `mlartifacts` in this folder.
+    run_name : str
+    params : mapping
+        Flat; at most 100.
+    tags : mapping
+    uri : str, optional
+        `tracking_uri()` by default.
+
+    Raises
+    ------
+    ResourceError
+        If the store cannot be reached or refuses.
+    """
+    uri = uri or tracking_uri()
+    with _mlflow_errors(uri):
+        client = _mlflow().MlflowClient(tracking_uri=uri)
+        experiment_id = _experiment_id(client, experiment, uri)
+        run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
+        values = [_mlflow().entities.Param(key, str(value)) for key, value in params.items()]
+        client.log_batch(run.info.run_id, params=values)
+    status = "FAILED"
+    try:
+        yield TrackedRun(client, uri, run.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with _mlflow_errors(uri):
+            client.set_terminated(run.info.run_id, status)
+
+
+def known_run(run_id: str, *, uri: str | None = None) -> TrackedRun:
+    """Return a run that has ended, to add what was measured later."""
+    uri = uri or tracking_uri()
+    return TrackedRun(_mlflow().MlflowClient(tracking_uri=uri), uri, run_id)
+
+
+def _mlflow() -> Any:
+    """Import mlflow with its telemetry off; it takes 2 s."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow
+
+    return mlflow
+
+
+def _experiment_id(client: Any, name: str, uri: str) -> str:
+    """Find or make an experiment; another process may make it at the same time."""
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    artifacts = (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+    try:
+        return client.create_experiment(name, artifacts)
+    except _mlflow().exceptions.MlflowException:
+        if found := client.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
+
+
+@contextmanager
+def _mlflow_errors(uri: str) -> Iterator[None]:
+    """Turn the errors of MLflow into one of ours."""
+    try:
+        yield
+    except _mlflow().exceptions.MlflowException as error:
+        raise ResourceError(
+            f"MLflow at {uri}: {str(error).splitlines()[0]}; "
+            "check MLFLOW_TRACKING_URI and the server"
+        ) from error
