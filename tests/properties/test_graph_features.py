@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from spixgraph.graph.build import paper_graph, rag_graph, with_targets
-from spixgraph.graph.maps import feature_maps, gradient_products
+from spixgraph.graph.maps import feature_maps
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.sums import region_sums
 
@@ -74,8 +74,7 @@ def test_other_ids_give_the_same_graph_in_another_order(example, random):
 @given(images(), st.integers(0, 2), st.data())
 def test_sums_of_two_parts_are_the_sums_of_the_whole(example, axis, data):
     image, labels, _ = example
-    products = gradient_products(image, None)
-    maps = dict(feature_maps(image, products, n_scales=2, z_step=None))
+    maps = dict(feature_maps(image, n_scales=2, z_step=None))
     n, cut = int(labels.max()) + 1, data.draw(st.integers(0, labels.shape[axis]))
     whole = sums_of(image, labels, maps=maps, n=n)
     parts = None

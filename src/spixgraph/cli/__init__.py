@@ -1,6 +1,7 @@
 """The command line; each command group is one module, imported when it is asked for."""
 
 import importlib
+import logging
 import sys
 from typing import Any
 
@@ -40,6 +41,8 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="spixgraph")
 def cli(debug: bool) -> None:
     """Segment very large microscopy images with graphs of superpixels."""
+    if not debug:  # what tifffile logs of a broken file is told by our own error, in one line
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def main(argv: list[str] | None = None) -> Any:

@@ -49,7 +49,7 @@ def region_contacts(labels: LabelsZYX, gradient: Float32) -> Contacts:
     ----------
     labels : (Z, Y, X) int32
     gradient : (Z, Y, X) float32
-        Gradient magnitude, from `maps.gradient_magnitude`.
+        Gradient magnitude, from `maps.boundary_gradient`.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from spixgraph.errors import InputError
 from spixgraph.graph.adjacency import both_directions, edge_features, region_contacts
 from spixgraph.graph.features import neighbour_contrast, node_features
 from spixgraph.graph.filters import slice_step
-from spixgraph.graph.maps import feature_maps, gradient_magnitude, gradient_products
+from spixgraph.graph.maps import boundary_gradient, feature_maps
 from spixgraph.graph.paper import EDGE_FEATURE_NAMES, nearest_neighbour_edges, paper_features
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.sums import region_sums
@@ -50,10 +50,9 @@ def rag_graph(
         raise InputError(f"n_scales must be >= 1, got {n_scales}")
     is_2d = image.shape[0] == 1
     z_step = slice_step(image.shape[0], source.pixel_size_um)
-    products = gradient_products(image, z_step)
-    maps = feature_maps(image, products, n_scales=n_scales, z_step=z_step)
+    maps = feature_maps(image, n_scales=n_scales, z_step=z_step)
     sums = region_sums(labels, image, maps, n_regions)
-    contacts = region_contacts(labels, gradient_magnitude(products))
+    contacts = region_contacts(labels, boundary_gradient(image, z_step))
     edge_index, pair = both_directions(contacts)
     edge_attr, edge_names = edge_features(
         contacts, edge_index, pair, sums, z_size=_z_size(image.shape[0], source)

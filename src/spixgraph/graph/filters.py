@@ -76,10 +76,10 @@ class Scale:
         return self._derive(values, axis, [1, -2, 1], order=2)
 
     def _derive(self, values: Float32, axis: int, weights: list[float], order: int) -> Float32:
-        """Finite difference; 0 along z where slices stand on their own."""
+        """Finite difference; a 0 to broadcast along z where slices stand on their own."""
         width = self.widths()[axis]
         if width == 0:
-            return np.zeros_like(values)
+            return np.zeros((1, 1, 1), np.float32)
         factor = (width / 2 ** self.halvings()[axis]) ** order
         return correlate1d(values, np.array(weights) * factor, axis, mode="nearest")
 

@@ -19,44 +19,41 @@ _TEXTURE_WINDOW = 1.5
 _MIDDLE = np.float32(0.5)
 
 
-def gradient_products(image: ImageZYXC, z_step: float | None) -> Float32:
-    """Products of the derivatives at the finest scale, averaged over channels.
-
-    Returns
-    -------
-    (4, Z, Y, X) float32
-        ``gy gy``, ``gy gx``, ``gx gx`` and ``gz gz``; the last is 0 where slices stand on their
-        own.
-    """
-    scale = Scale(FINEST_PX, z_step)
-    out = np.zeros((4, *image.shape[:3]), np.float32)
-    for channel in np.moveaxis(image, -1, 0):
-        smooth = scale.smooth(channel)
-        gz, gy, gx = (scale.first(smooth, axis) for axis in range(3))
-        for i, (a, b) in enumerate(((gy, gy), (gy, gx), (gx, gx), (gz, gz))):
-            out[i] += a * b
-    out /= np.float32(image.shape[-1])
-    return out
-
-
-def gradient_magnitude(products: Float32) -> Float32:
-    """Gradient magnitude (Z, Y, X) of `gradient_products`: root mean square over channels."""
-    return np.sqrt(products[0] + products[2] + products[3])
-
-
-def feature_maps(
-    image: ImageZYXC, products: Float32, *, n_scales: int, z_step: float | None
-) -> Iterator[tuple[str, Float32]]:
-    """Make the maps whose mean and deviation describe a superpixel.
-
-    Intensity and smoothed intensity are per channel, the rest is of the mean of the channels; the
-    structure tensor is summed over channels (Di Zenzo).
+def boundary_gradient(image: ImageZYXC, z_step: float | None) -> Float32:
+    """Gradient magnitude at the finest scale, root mean square over channels.
 
     Parameters
     ----------
     image : (Z, Y, X, C) float32
-    products : (4, Z, Y, X) float32
-        Of `gradient_products`.
+    z_step : float or None
+        Of `filters.slice_step`.
+
+    Returns
+    -------
+    (Z, Y, X) float32
+        In units of `image` per 0.8 pixels.
+    """
+    scale = Scale(FINEST_PX, z_step)
+    squared = np.zeros(image.shape[:3], np.float32)
+    for channel in np.moveaxis(image, -1, 0):
+        smooth = scale.smooth(channel)
+        for axis in range(3):
+            squared += np.square(scale.first(smooth, axis))
+    squared /= np.float32(image.shape[-1])
+    return np.sqrt(squared, out=squared)
+
+
+def feature_maps(
+    image: ImageZYXC, *, n_scales: int, z_step: float | None
+) -> Iterator[tuple[str, Float32]]:
+    """Make the maps whose mean and deviation describe a superpixel.
+
+    Intensity and smoothed intensity are per channel, the rest is of the mean of the channels; the
+    structure tensor is averaged over channels (Di Zenzo).
+
+    Parameters
+    ----------
+    image : (Z, Y, X, C) float32
     n_scales : int
         Octaves, >= 1.
     z_step : float or None
@@ -80,22 +77,21 @@ def feature_maps(
     for i, channel in enumerate(channels):
         yield f"c{i}_intensity", channel
     squares = np.square(_grey(channels) - _MIDDLE)
-    tensor = list(products[:3])
-    done = Scale(FINEST_PX, z_step).halvings()
+    tensor: list[Float32] = []
+    done = (0, 0, 0)
     for k in range(n_scales):
         scale = Scale(FINEST_PX * 2**k, z_step)
-        times = _minus(scale.halvings(), done)
-        done = scale.halvings()
+        times, done = _minus(scale.halvings(), done), scale.halvings()
         channels = [halve(c, times) for c in channels]
         squares = halve(squares, times)
         tensor = [halve(t, times) for t in tensor]
         if k:
             for i, channel in enumerate(channels):
                 yield f"c{i}_smooth_{k}", scale.smooth(channel)
-        grey = _grey(channels)
-        yield from _edges(grey, k, scale)
-        yield f"deviation_{k}", _deviation(grey, squares, scale)
+        yield from _edges(_grey(channels), k, scale)
+        yield f"deviation_{k}", _deviation(_grey(channels), squares, scale)
         if k in TENSOR_SCALES:
+            tensor = tensor or _tensor(channels, Scale(FINEST_PX, z_step))
             low, high = eigenvalues(*(scale.smooth(t) for t in tensor))
             yield f"structure_low_{k}", np.sqrt(np.maximum(low, 0))
             yield f"structure_high_{k}", np.sqrt(np.maximum(high, 0))
@@ -103,6 +99,8 @@ def feature_maps(
 
 def _grey(channels: list[Float32]) -> Float32:
     """Mean of the channels."""
+    if len(channels) == 1:
+        return channels[0]
     return sum(channels[1:], channels[0]) / np.float32(len(channels))
 
 
@@ -114,14 +112,24 @@ def _minus(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, 
 def _edges(grey: Float32, k: int, scale: Scale) -> Iterator[tuple[str, Float32]]:
     """Gradient, Laplacian and, at the middle scales, the eigenvalues of the in-plane Hessian."""
     smooth = scale.smooth(grey)
-    gz, gy, gx = (scale.first(smooth, axis) for axis in range(3))
-    yield f"gradient_{k}", np.sqrt(gz * gz + gy * gy + gx * gx)
-    zz, yy, xx = (scale.second(smooth, axis) for axis in range(3))
-    yield f"laplacian_{k}", zz + yy + xx
+    yield f"gradient_{k}", np.sqrt(sum(np.square(scale.first(smooth, axis)) for axis in range(3)))
+    yield f"laplacian_{k}", sum(scale.second(smooth, axis) for axis in (1, 2, 0))
     if k in TENSOR_SCALES:
-        low, high = eigenvalues(yy, scale.first(gy, 2), xx)
+        yx = scale.first(scale.first(smooth, 1), 2)
+        low, high = eigenvalues(scale.second(smooth, 1), yx, scale.second(smooth, 2))
         yield f"hessian_low_{k}", low
         yield f"hessian_high_{k}", high
+
+
+def _tensor(channels: list[Float32], finest: Scale) -> list[Float32]:
+    """Products yy, yx, xx of the in-plane derivatives, averaged over channels."""
+    products = [np.zeros_like(channels[0]) for _ in range(3)]
+    for channel in channels:
+        smooth = finest.smooth(channel)
+        gy, gx = finest.first(smooth, 1), finest.first(smooth, 2)
+        for product, (a, b) in zip(products, ((gy, gy), (gy, gx), (gx, gx)), strict=True):
+            product += a * b
+    return [product / np.float32(len(channels)) for product in products]
 
 
 def _deviation(grey: Float32, squares: Float32, scale: Scale) -> Float32:

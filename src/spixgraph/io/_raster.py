@@ -22,23 +22,27 @@ def decode_png(path: Path, *, indexed: bool) -> Array:
         if data[:8] != _PNG_MAGIC or len(data) < 33:
             raise StoredDataError(f"{path} is not a PNG image, or truncated; save it again")
         bits, kind = data[24], data[25]
-        if kind == _PALETTE or bits < 8:
-            return _decode_small(path, bits, kind, indexed=indexed)
-        return _with_samples(imagecodecs.png_decode(data))
+        if kind == _PALETTE:
+            return _palette_indices(path, indexed=indexed)
+        if kind == _GREY and bits in (2, 4):  # libpng would stretch the values to 0..255
+            raise InputError(f"{path} is grey of {bits} bits; save it with 8 or 16 bits")
+        pixels = _with_samples(imagecodecs.png_decode(data))
+        return (pixels != 0).astype(np.uint8) if bits == 1 else pixels
 
 
-def _decode_small(path: Path, bits: int, kind: int, *, indexed: bool) -> Array:
-    """Decode a palette image, or one of fewer than 8 bits, whose values libpng would rescale."""
-    if kind == _PALETTE and not indexed:
+def _palette_indices(path: Path, *, indexed: bool) -> Array:
+    """Decode a palette image; its indices are class ids, but no intensities."""
+    if not indexed:
         raise InputError(
             f"{path} is a palette image, whose values are not intensities; save it as grey or RGB"
         )
-    if kind == _GREY and bits > 1:
-        raise InputError(f"{path} is grey of {bits} bits; save it with 8 or 16 bits")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            return _with_samples(np.asarray(image).astype(np.uint8))
+        try:
+            with Image.open(path) as image:
+                return _with_samples(np.asarray(image))
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{path} is too large for a palette: {error}; save as TIFF") from error
 
 
 def decode_jpeg(path: Path) -> Array:

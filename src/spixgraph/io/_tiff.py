@@ -119,11 +119,13 @@ def _reader(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, layout: Layout, path: Path
 ) -> "_MappedReader | _PagedReader":
     """Choose by storage: one uncompressed run of bytes, or pages of segments."""
+    if any(page is None for page in series.pages):
+        raise StoredDataError(f"{path} lacks some of its {len(series.pages)} planes; save it again")
+    if any(page.parent is not tif for page in series.pages):
+        raise InputError(f"{path} refers to pixels in other files; save the image as one file")
     if series.dataoffset is not None and series.keyframe.is_memmappable:
         dtype = np.dtype(tif.byteorder + series.dtype.char)
         return _MappedReader(path, series.dataoffset, dtype, layout)
-    if any(page is None for page in series.pages):
-        raise StoredDataError(f"{path} lacks some of its {len(series.pages)} planes; save it again")
     if series.keyframe.imagedepth > 1:
         raise InputError(f"{path} has tiles over several slices; save it with 2D tiles")
     in_page = series.keyframe.axes.replace("S", "C")

@@ -62,6 +62,7 @@ def train_cnn(
     n_classes: int,
     seed: int,
     device: torch.device,
+    threads: int = 1,
     resume_path: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedCnn:
@@ -78,6 +79,8 @@ def train_cnn(
         Of the weights, the patches and their augmentation.
     device : torch.device
         One batch, or a few windows, at a time are on it.
+    threads : int
+        CPU threads; the weights depend on it, so it is not taken from the machine.
     resume_path : Path, optional
         Where the state is kept after each epoch; the caller removes it at the end.
     on_epoch : callable, optional
@@ -101,10 +104,16 @@ def train_cnn(
         "channels": params.channels,
     }
     print_of_run = fingerprint(
-        {"build": build, "params": params.model_dump(), "seed": seed, "device": device.type},
+        {
+            "build": build,
+            "params": params.model_dump(),
+            "seed": seed,
+            "device": device.type,
+            "threads": threads,
+        },
         (array for item in (*train, *val) for array in (item.image, item.mask)),
     )
-    with reproducible(seed):
+    with reproducible(seed, threads=threads):
         net = build_cnn(**build)
         net.standardise_by(*_mean_and_scale(train))
         lesson = _PixelLesson(net.to(device), train, val, params, window, n_classes, device)

@@ -60,6 +60,7 @@ def train_node_net(
     *,
     seed: int,
     device: torch.device,
+    threads: int = 1,
     resume_path: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedNodeNet:
@@ -76,6 +77,8 @@ def train_node_net(
         Of the weights, the order of the graphs and the dropout.
     device : torch.device
         One graph at a time is on it.
+    threads : int
+        CPU threads; the weights depend on it, so it is not taken from the machine.
     resume_path : Path, optional
         Where the state is kept after each epoch; the caller removes it at the end.
     on_epoch : callable, optional
@@ -102,10 +105,16 @@ def train_node_net(
         "dropout": params.dropout,
     }
     print_of_run = fingerprint(
-        {"build": build, "params": params.model_dump(), "seed": seed, "device": device.type},
+        {
+            "build": build,
+            "params": params.model_dump(),
+            "seed": seed,
+            "device": device.type,
+            "threads": threads,
+        },
         (array for graph in (*train, *val) for array in _arrays(graph)),
     )
-    with reproducible(seed):
+    with reproducible(seed, threads=threads):
         net = build_node_net(**build).to(device)
         lesson = _NodeLesson(net, node_scaling, edge_scaling, train, val, device)
         fitted = fit(

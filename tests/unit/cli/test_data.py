@@ -1,6 +1,8 @@
 """The commands `spixgraph data check` and `spixgraph data phantom`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -67,6 +69,19 @@ def test_faults_are_an_exit_status(phantom, capsys):
     assert told.startswith("error: data set phantom has")
     assert "class ids [1], but 1 classes are declared" in told
     assert "Traceback" not in told
+
+
+def test_a_truncated_file_is_told_in_one_line(tmp_path):
+    invoke("phantom", tmp_path / "a", "--kind", "nuclei3d", "--size", "6x60x70", "--images", 3)
+    path = tmp_path / "a" / "images" / "nuclei3d_000.tif"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code = f"from spixgraph.cli import main; main(['data', 'check', {str(tmp_path / 'a')!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    first, *rest = done.stderr.splitlines()
+    assert first == "error: data set a has 1 fault(s):"
+    assert len(rest) == 1
+    assert "nuclei3d_000.tif cannot be read" in rest[0]
 
 
 def test_phantom_in_3d(tmp_path):

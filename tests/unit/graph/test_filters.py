@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from spixgraph.graph.filters import Scale, eigenvalues, halve, slice_step
-from spixgraph.graph.maps import FINEST_PX, feature_maps, gradient_magnitude, gradient_products
+from spixgraph.graph.maps import FINEST_PX, boundary_gradient, feature_maps
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_derivatives_are_of_the_whole_image_times_the_width():
 
 def test_z_counts_in_units_of_the_plane():
     volume = np.broadcast_to(np.arange(20, dtype=np.float32)[:, None, None], (20, 16, 16))
-    far = gradient_magnitude(gradient_products(volume[..., None].copy(), 2.0))[10, 8, 8]
-    near = gradient_magnitude(gradient_products(volume[..., None].copy(), 1.0))[10, 8, 8]
-    alone = gradient_magnitude(gradient_products(volume[..., None].copy(), None))[10, 8, 8]
+    far = boundary_gradient(volume[..., None].copy(), 2.0)[10, 8, 8]
+    near = boundary_gradient(volume[..., None].copy(), 1.0)[10, 8, 8]
+    alone = boundary_gradient(volume[..., None].copy(), None)[10, 8, 8]
     assert (near, far, alone) == pytest.approx((FINEST_PX, FINEST_PX / 2, 0))
 
 
@@ -84,8 +84,7 @@ def test_eigenvalues_match_numpy():
 
 
 def all_maps(image, n_scales=4, z_step=None):
-    products = gradient_products(image, z_step)
-    return dict(feature_maps(image, products, n_scales=n_scales, z_step=z_step))
+    return dict(feature_maps(image, n_scales=n_scales, z_step=z_step))
 
 
 def test_names_of_the_maps():

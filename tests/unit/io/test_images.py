@@ -128,6 +128,29 @@ def test_two_images_in_a_file_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("there", "error", "message"),
+    [(True, InputError, "pixels in other files"), (False, StoredDataError, "lacks some of its 2")],
+)
+def test_ome_sets_of_several_files_are_refused(tmp_path, there, error, message):
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(2)]
+    blocks = "".join(
+        f'<TiffData FirstZ="{k}" IFD="0" PlaneCount="1"><UUID FileName="{k}.ome.tif">{uuid}</UUID>'
+        "</TiffData>"
+        for k, uuid in enumerate(uuids)
+    )
+    for k in range(1 + there):
+        xml = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuids[k]}">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+            'SizeX="130" SizeY="100" SizeZ="2" SizeC="1" SizeT="1">'
+            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{blocks}</Pixels></Image></OME>'
+        )
+        write_tiff(tmp_path / f"{k}.ome.tif", GREY, description=xml, metadata=None)
+    with pytest.raises(error, match=message):
+        open_image(tmp_path / "0.ome.tif")
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({"resolution": (20000, 10000), "resolutionunit": "CENTIMETER"}, (1.0, 1.0, 0.5)),

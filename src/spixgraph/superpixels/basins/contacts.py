@@ -48,9 +48,9 @@ def _between(a: Array, b: Array, steep_a: Array, steep_b: Array, place: Array, s
 
 @kernel
 def sum_basins(labels: Array, planes: Array, end: Array, prefix: Array, regions: Regions) -> None:
-    """Add the pixels of a block to `count` and to `total`: z, y, x in the block, then the planes.
+    """Add the pixels of a block to `count`, and the values of its planes to `total`.
 
-    Runs of one label along x are added at once, by sums of the line up to each pixel.
+    Runs of one label along x are added at once, by the sums of the line up to each pixel.
     """
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
@@ -60,27 +60,23 @@ def sum_basins(labels: Array, planes: Array, end: Array, prefix: Array, regions:
                 end[n_runs] = x + 1
                 n_runs += line[x] != line[x + 1]
             end[n_runs] = line.size
-            _add_positions(line, z, y, end, n_runs + 1, regions)
+            begin = 0
+            for i in range(n_runs + 1):
+                regions.count[line[begin]] += end[i] - begin
+                begin = end[i]
             for p in range(planes.shape[0]):
-                plane = planes[p, z, y]
-                so_far = 0
-                for x in range(line.size):
-                    prefix[x] = so_far
-                    so_far += plane[x]
-                prefix[line.size] = so_far
+                _sum_up(planes[p, z, y], prefix)
                 begin = 0
                 for i in range(n_runs + 1):
-                    regions.total[line[begin], 3 + p] += prefix[end[i]] - prefix[begin]
+                    regions.total[line[begin], p] += prefix[end[i]] - prefix[begin]
                     begin = end[i]
 
 
 @kernel
-def _add_positions(line, z, y, end, n_runs, regions):  # type: ignore[no-untyped-def]
-    begin = 0
-    for i in range(n_runs):
-        label, length = line[begin], end[i] - begin
-        regions.count[label] += length
-        regions.total[label, 0] += z * length
-        regions.total[label, 1] += y * length
-        regions.total[label, 2] += (begin + end[i] - 1) * length // 2
-        begin = end[i]
+def _sum_up(values: Array, prefix: Array) -> None:
+    """Write the sum of the values before each place."""
+    so_far = 0
+    for x in range(values.size):
+        prefix[x] = so_far
+        so_far += values[x]
+    prefix[values.size] = so_far

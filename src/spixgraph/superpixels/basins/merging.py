@@ -1,9 +1,9 @@
 """Merging of regions: rounds in which regions that are each other's best partner become one.
 
 Merging u and v costs ``w (|mean_u - mean_v|² + b gradient²)`` with ``w = n_u n_v / (n_u + n_v)``:
-Ward's criterion over intensities and (weakly) positions, plus the mean gradient of the border. A
-round merges what costs less than a threshold; thresholds rise to the merge cost. No step depends
-on an order, so that a parallel program gives the same regions.
+Ward's criterion, plus the mean gradient of the border. A round merges what costs less than a
+threshold; thresholds rise to the merge cost. No step depends on an order, so that a parallel
+program gives the same regions.
 
 Loops are written so that the processor need not guess: compaction adds a truth value to a counter.
 """
@@ -233,9 +233,9 @@ def merge(  # type: ignore[no-untyped-def]
 
 @kernel
 def name_regions(parent: Array, n_regions, name: Array) -> int:  # type: ignore[no-untyped-def]
-    """Number the merged regions 0..n-1 in the order of their first basin; return n.
+    """Replace the parents by the numbers 0..n-1 of the merged regions; return n.
 
-    A basin's `name` is that of the region it ended in.
+    Numbers follow the first basin of each region. `name` is workspace.
     """
     moved = 1
     while moved != 0:
@@ -252,12 +252,11 @@ def name_regions(parent: Array, n_regions, name: Array) -> int:  # type: ignore[
             n += 1
     for i in range(n_regions):
         parent[i] = name[parent[i]]
-    name[:n_regions] = parent[:n_regions]
     return n
 
 
 @kernel
 def rename_pixels(labels: Array, name: Array) -> None:
-    """Replace each of the flat labels by its name."""
+    """Replace each of the flat labels, in place, by its name."""
     for i in range(labels.size):
         labels[i] = name[np.uint32(labels[i])]

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from spixgraph.arrays import ImageZYXC, ShapeZYX
+from spixgraph.errors import InputError
+from spixgraph.nets.cnn import (
+    PixelUNet,
+    build_cnn,
+    cnn_probabilities,
+    pad_by_reflection,
+    predict_cnn,
+    require_window,
+)
+
+CHANNELS = (4, 6, 8)
+WINDOW_2D: ShapeZYX = (1, 16, 16)
+WINDOW_3D: ShapeZYX = (4, 16, 16)
+
+
+def build(n_dims: int) -> PixelUNet:
+    torch.manual_seed(0)
+    net = build_cnn(n_dims=n_dims, n_channels=2, n_classes=3, channels=CHANNELS).eval()
+    net.standardise_by(np.array([0.5, 0.2]), np.array([0.3, 0.1]))
+    return net
+
+
+def picture(shape: ShapeZYX) -> ImageZYXC:
+    return np.random.default_rng(0).random((*shape, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("n_dims", "shape"),
+    [(2, (1, 16, 16)), (2, (1, 5, 37)), (2, (1, 1, 1)), (3, (4, 16, 16)), (3, (9, 20, 6))],
+)
+def test_any_size_is_predicted(n_dims: int, shape: ShapeZYX) -> None:
+    window = WINDOW_2D if n_dims == 2 else WINDOW_3D
+    kwargs = {"window_zyx": window, "overlap": 0.25, "device": "cpu"}
+    net, image = build(n_dims), picture(shape)
+    probabilities = cnn_probabilities(net, image, **kwargs)  # type: ignore[arg-type]
+    assert probabilities.shape == (3, *shape)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+    mask = predict_cnn(net, image, **kwargs)  # type: ignore[arg-type]
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, probabilities.argmax(0))
+
+
+@torch.no_grad()
+def test_one_window_is_the_plain_network() -> None:
+    net, image = build(2), picture(WINDOW_2D)
+    wanted = net(torch.from_numpy(image[0].transpose(2, 0, 1)[None])).softmax(1)[0].numpy()
+    got = cnn_probabilities(net, image, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
+    np.testing.assert_allclose(got[:, 0], wanted, atol=1e-5)
+
+
+@torch.no_grad()
+def test_network_standardises_its_input() -> None:
+    net, image = build(2), torch.rand(1, 2, 16, 16)
+    mean = torch.tensor([0.5, 0.2]).view(1, 2, 1, 1)
+    scale = torch.tensor([0.3, 0.1]).view(1, 2, 1, 1)
+    torch.testing.assert_close(net(image), net.unet((image - mean) / scale))
+
+
+@torch.no_grad()
+def test_windows_are_put_together_without_seams() -> None:
+    """A network that sees one pixel at a time gives the same in windows as on the whole."""
+    net, image = build(2), picture((1, 40, 53))
+    net.unet = torch.nn.Conv2d(2, 3, 1)
+    wanted = net(torch.from_numpy(image[0].transpose(2, 0, 1)[None])).softmax(1)[0].numpy()
+    got = cnn_probabilities(net, image, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
+    np.testing.assert_allclose(got[:, 0], wanted, atol=1e-5)
+
+
+def test_reflection_pads_the_far_ends_alone() -> None:
+    image = np.arange(4, dtype=np.float32).reshape(1, 1, 4, 1)
+    padded = pad_by_reflection(image, (1, 2, 6))
+    assert padded[0, :, :, 0].tolist() == [[0, 1, 2, 3, 2, 1]] * 2
+    assert pad_by_reflection(image, (1, 1, 3)) is image
+
+
+@pytest.mark.parametrize(
+    ("n_dims", "window", "fits"),
+    [
+        (2, (1, 192, 192), True),
+        (2, (1, 100, 100), False),
+        (2, (1, 16, 16), False),
+        (2, (2, 64, 64), False),
+        (3, (16, 64, 64), True),
+        (3, (6, 64, 64), False),
+    ],
+)
+def test_windows_that_cannot_be_halved_are_refused(
+    n_dims: int, window: ShapeZYX, fits: bool
+) -> None:
+    if fits:
+        require_window(window, n_dims=n_dims, levels=5)
+        net = build_cnn(n_dims=n_dims, n_channels=1, n_classes=2, channels=(1, 1, 1, 1, 1))
+        assert net.eval()(torch.zeros(1, 1, *window[3 - n_dims :])).shape[2:] == window[-n_dims:]
+    else:
+        with pytest.raises(InputError, match="multiple"):
+            require_window(window, n_dims=n_dims, levels=5)
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(InputError, match="n_dims"):
+        build_cnn(n_dims=1, n_channels=1, n_classes=2, channels=CHANNELS)
+    with pytest.raises(InputError, match="Z must be 1"):
+        predict_cnn(
+            build(2), picture((2, 16, 16)), window_zyx=WINDOW_2D, overlap=0.2, device="cpu"
+        )
