@@ -30,7 +30,7 @@ def main(data: Path, runs: Path) -> None:
             shutil.copy2(tracked, target)
     override = Path("pipelines/overrides") / f"{name}.yaml"
     changes = yaml.safe_load(override.read_text(encoding="utf-8")) if override.is_file() else {}
-    params = _merged(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), changes)
+    params = merged(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), changes)
     params["prepare"]["source"] = str(data.resolve())
     params["export"]["model_name"] = f"spixgraph-{name.replace('_', '-').lower()}"
     Params.model_validate(params)
@@ -46,12 +46,13 @@ def _tracked_files() -> list[Path]:
     return [path for name in listed.stdout.split("\0") if name and (path := Path(name)).is_file()]
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Change some values of nested settings; mappings are merged, all else is replaced."""
+    result = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both else value
-    return merged
+        result[key] = merged(base[key], value) if both else value
+    return result
 
 
 def _write_if_changed(path: Path, text: str) -> None:

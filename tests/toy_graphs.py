@@ -23,7 +23,9 @@ def random_arrays(
     return x, rng.normal(size=(n_edges, edge_features)).astype(np.float32)
 
 
-def toy_graph(seed: int, *, side: int = 12, n_classes: int = 2, weight: bool = False) -> RegionGraph:
+def toy_graph(
+    seed: int, *, side: int = 12, n_classes: int = 2, weight: bool = False
+) -> RegionGraph:
     """A `side` x `side` grid with two classes that the mean over neighbours tells apart.
 
     Feature 0 is a noisy sign of the class, the rest is noise, so that a node alone is often wrong

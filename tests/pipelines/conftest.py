@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from pipelines.workspace import merged
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-TINY = {
+TINY: dict[str, Any] = {
     "phantom": {"n_images": 6, "shape_zyx": [1, 128, 128]},
     "superpixels": {
         "rag": {"nodes_per_megapixel": 5000.0},
@@ -56,14 +59,6 @@ def commit(workspace: Path, message: str) -> None:
     who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
     run("git", "add", "-A", cwd=workspace)
     run("git", *who, "commit", "-qm", message, cwd=workspace)
-
-
-def merged(base: dict, changes: dict) -> dict:
-    """Change some values of nested settings."""
-    return base | {
-        key: merged(base[key], value) if isinstance(value, dict) else value
-        for key, value in changes.items()
-    }
 
 
 @pytest.fixture(scope="module")

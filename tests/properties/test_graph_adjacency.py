@@ -28,8 +28,8 @@ def contacts_slow(labels, gradient):
         for axis in range(3):
             there = tuple(p + (a == axis) for a, p in enumerate(here))
             if there[axis] < labels.shape[axis] and labels[here] != labels[there]:
-                pair = tuple(sorted((int(labels[here]), int(labels[there]))))
-                found.setdefault(pair, []).append(max(gradient[here], gradient[there]))
+                u, v = sorted((int(labels[here]), int(labels[there])))
+                found.setdefault((u, v), []).append(max(gradient[here], gradient[there]))
     return {pair: (len(v), float(sum(v)), float(max(v))) for pair, v in sorted(found.items())}
 
 

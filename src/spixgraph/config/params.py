@@ -20,6 +20,7 @@ from spixgraph.errors import InputError
 
 ModelName = Literal["gnn", "cnn", "paper", "mlp"]
 NodeModelName = Literal["gnn", "paper", "mlp"]
+RecipeName = Literal["rag", "paper"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -149,9 +150,9 @@ class Params(_Strict):
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
 
-    def recipe(self, model: NodeModelName) -> GraphRecipe:
-        """Return the graph recipe that node model `model` reads."""
-        if model == "paper":
+    def recipe(self, name: RecipeName) -> GraphRecipe:
+        """Put superpixels and graph of one name together."""
+        if name == "paper":
             return GraphRecipe(superpixels=self.superpixels.paper, graph=self.graphs.paper)
         return GraphRecipe(superpixels=self.superpixels.rag, graph=self.graphs.rag)
 

@@ -112,13 +112,20 @@ def _minus(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, 
 def _edges(grey: Float32, k: int, scale: Scale) -> Iterator[tuple[str, Float32]]:
     """Gradient, Laplacian and, at the middle scales, the eigenvalues of the in-plane Hessian."""
     smooth = scale.smooth(grey)
-    yield f"gradient_{k}", np.sqrt(sum(np.square(scale.first(smooth, axis)) for axis in range(3)))
-    yield f"laplacian_{k}", sum(scale.second(smooth, axis) for axis in (1, 2, 0))
+    yield f"gradient_{k}", _gradient_magnitude(smooth, scale)
+    zz, yy, xx = (scale.second(smooth, axis) for axis in range(3))
+    yield f"laplacian_{k}", yy + xx + zz
     if k in TENSOR_SCALES:
         yx = scale.first(scale.first(smooth, 1), 2)
-        low, high = eigenvalues(scale.second(smooth, 1), yx, scale.second(smooth, 2))
+        low, high = eigenvalues(yy, yx, xx)
         yield f"hessian_low_{k}", low
         yield f"hessian_high_{k}", high
+
+
+def _gradient_magnitude(smooth: Float32, scale: Scale) -> Float32:
+    """Length of the gradient of a smoothed image."""
+    gz, gy, gx = (scale.first(smooth, axis) for axis in range(3))
+    return np.sqrt(gy * gy + gx * gx + gz * gz)
 
 
 def _tensor(channels: list[Float32], finest: Scale) -> list[Float32]:

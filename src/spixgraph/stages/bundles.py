@@ -20,7 +20,7 @@ from spixgraph.predict.memory import memory_contract
 from spixgraph.stages.evaluation import load_results
 from spixgraph.stages.prepare import Prepared, load_prepared, open_item
 from spixgraph.stages.reuse import code_sha256
-from spixgraph.stages.run import Run
+from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 
 _DATA_DOCUMENTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "SOURCE.md")
@@ -35,7 +35,7 @@ def export_selected(run: Run) -> None:
 def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
     """Write the bundle of one trained graph model; returns its sha256."""
     prepared = load_prepared(run)
-    recipe = run.params.recipe(model)
+    recipe = run.params.recipe(recipe_of(model))
     return write_bundle(
         out,
         load_checkpoint(run.layout.checkpoint(model, seed)),

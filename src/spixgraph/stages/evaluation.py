@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spixgraph.arrays import MaskZYX
-from spixgraph.config.params import ModelName
+from spixgraph.config.params import ModelName, RecipeName
 from spixgraph.evaluate.boundary import BoundaryCounts, boundary_counts
 from spixgraph.evaluate.counts import confusion
 from spixgraph.evaluate.report import pooled_metrics
@@ -20,7 +20,7 @@ from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.models import open_checkpoint
 from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
-from spixgraph.stages.run import GRAPH_RECIPES, Run, alone
+from spixgraph.stages.run import RECIPES, Run, alone
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.superpixels.store import load_labels
 from spixgraph.train.gpu_memory import peak_gpu_bytes
@@ -54,9 +54,9 @@ def trained_models(run: Run) -> list[tuple[ModelName, int]]:
     return [(m, s) for m, s in pairs if run.layout.checkpoint(m, s).is_dir()]
 
 
-def counted_recipes(run: Run) -> list[str]:
+def counted_recipes(run: Run) -> list[RecipeName]:
     """List the recipes whose superpixels were made."""
-    return [recipe for recipe in GRAPH_RECIPES if run.layout.labels(recipe).is_dir()]
+    return [recipe for recipe in RECIPES if run.layout.labels(recipe).is_dir()]
 
 
 def predict_masks(run: Run, model: ModelName, seed: int) -> None:
@@ -124,8 +124,8 @@ def _count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> d
     }
 
 
-def _count_ceiling(run: Run, prepared: Prepared, recipe: str) -> dict[str, Any]:
-    counted = {}
+def _count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str, Any]:
+    counted: dict[str, Any] = {}
     for split in SPLITS:
         images, n_nodes = [], 0
         for item in prepared.split(split):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spixgraph.config.params import RecipeName
 from spixgraph.files import read_json, write_json
 from spixgraph.graph.build import with_targets
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
@@ -16,9 +17,9 @@ from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
 
-def make_superpixels(run: Run, recipe_name: str) -> None:
+def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
     """Cut every image into superpixels; `<id>.zarr` per image."""
-    recipe = run.params.recipe("paper" if recipe_name == "paper" else "gnn")
+    recipe = run.params.recipe(recipe_name)
     prepared = load_prepared(run)
     items = {item.id: item for item in prepared.items}
 
@@ -35,9 +36,9 @@ def make_superpixels(run: Run, recipe_name: str) -> None:
     keep_or_make(run.layout.labels(recipe_name), wanted, timed, suffix=".zarr")
 
 
-def make_graphs(run: Run, recipe_name: str) -> None:
+def make_graphs(run: Run, recipe_name: RecipeName) -> None:
     """Build the region graph of every image, with targets from its mask; `<id>.zarr` per image."""
-    recipe = run.params.recipe("paper" if recipe_name == "paper" else "gnn")
+    recipe = run.params.recipe(recipe_name)
     prepared = load_prepared(run)
     items = {item.id: item for item in prepared.items}
     labels_index = read_json(run.layout.labels(recipe_name) / "index.json")
@@ -67,7 +68,7 @@ def make_graphs(run: Run, recipe_name: str) -> None:
     keep_or_make(run.layout.graphs(recipe_name), wanted, timed, suffix=".zarr")
 
 
-def load_graphs(run: Run, recipe_name: str, items: tuple[PreparedItem, ...]) -> list[RegionGraph]:
+def load_graphs(run: Run, recipe_name: RecipeName, items: tuple[PreparedItem, ...]) -> list[RegionGraph]:
     """Read the graphs of these items."""
     return [load_graph(run.layout.graphs(recipe_name) / f"{item.id}.zarr") for item in items]
 

@@ -15,7 +15,7 @@ from spixgraph.nets.cnn import predict_cnn
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.predict.driver import NodeModel, segment_source
 from spixgraph.predict.steps import Steps
-from spixgraph.stages.run import Run
+from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn
 from spixgraph.train.devices import pick_device
@@ -28,10 +28,10 @@ def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
     """Load the checkpoint of a model and seed."""
     device = pick_device(run.params.train.device)
     trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
-    if model == "cnn" or isinstance(trained, TrainedCnn):
+    if isinstance(trained, TrainedCnn):
         return partial(_segment_by_cnn, trained, device)
     node_model = NodeModel(
-        recipe=run.params.recipe(model),
+        recipe=run.params.recipe(recipe_of(model)),
         node_scaling=trained.node_scaling,
         edge_scaling=trained.edge_scaling,
         predictor=TorchPredictor(trained.net, device),

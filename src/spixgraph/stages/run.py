@@ -8,14 +8,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from spixgraph.config.params import Params
+from spixgraph.config.params import Params, RecipeName
 from spixgraph.errors import ResourceError
 from spixgraph.stages.layout import Layout
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-GRAPH_RECIPES = ("rag", "paper")
+RECIPES: tuple[RecipeName, ...] = ("rag", "paper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Run:
         return self.source.resolve().name
 
 
-def recipe_of(model: str) -> str:
+def recipe_of(model: str) -> RecipeName:
     """Name of the graph recipe that a node model reads."""
     return "paper" if model == "paper" else "rag"
 

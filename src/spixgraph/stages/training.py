@@ -124,7 +124,7 @@ def _log_epoch(tracked: TrackedRun, record: EpochRecord) -> None:
 
 
 def _recipe(run: Run, model: ModelName) -> dict[str, Any]:
-    return {} if model == "cnn" else run.params.recipe(model).model_dump(mode="json")
+    return {} if model == "cnn" else run.params.recipe(recipe_of(model)).model_dump(mode="json")
 
 
 def _graphs_sha256(run: Run, model: str) -> str:

@@ -158,6 +158,7 @@ def test_real_tem_image():
     assert np.isfinite(graph.x).all()
     assert (graph.x.std(0) > 0).all()
     assert 1000 < graph.n_regions < 2000
+    assert learned.target is not None
     assert learned.target.sum(1) == pytest.approx(1)
     assert achievable_segmentation_accuracy(labels, mask, n_classes) > 0.88
     assert boundary_recall(labels, mask, 2) > 0.7

@@ -62,7 +62,7 @@ def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="k must be"):
         nearest_neighbour_edges(np.zeros((3, 3)), 0, "pixels")
     with pytest.raises(InputError, match="edge_weight"):
-        nearest_neighbour_edges(np.zeros((3, 3)), 1, "miles")
+        nearest_neighbour_edges(np.zeros((3, 3)), 1, "miles")  # type: ignore[arg-type]  # on purpose
 
 
 def test_features_are_those_of_numpy_also_below_zero():

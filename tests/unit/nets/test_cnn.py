@@ -106,6 +106,4 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="n_dims"):
         build_cnn(n_dims=1, n_channels=1, n_classes=2, channels=CHANNELS)
     with pytest.raises(InputError, match="Z must be 1"):
-        predict_cnn(
-            build(2), picture((2, 16, 16)), window_zyx=WINDOW_2D, overlap=0.2, device="cpu"
-        )
+        predict_cnn(build(2), picture((2, 16, 16)), window_zyx=WINDOW_2D, overlap=0.2, device="cpu")

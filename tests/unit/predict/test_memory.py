@@ -1,8 +1,15 @@
-import pytest
+import subprocess
+import sys
 
+import numpy as np
+import pytest
+import tifffile
+
+from spixgraph.config.recipe import GraphRecipe, PaperParams, RagParams, SlicParams
 from spixgraph.errors import ResourceError
 from spixgraph.predict import memory
 from spixgraph.predict.card import MemoryContract
+from tests.toy_bundle import blob_image, write_toy_bundle
 
 CONTRACT = MemoryContract(base_bytes=1000, bytes_per_pixel=2.5)
 
@@ -25,3 +32,43 @@ def test_message_has_the_figures(monkeypatch):
     with pytest.raises(ResourceError, match=r"953 MiB.*200 MiB.*at most 1\.0 megapixels"):
         memory.require_memory((1, 2990, 2990, 1), contract)
 
+
+MEASURE = """
+import sys
+from pathlib import Path
+from spixgraph.io.images import open_image
+from spixgraph.predict.bundle import load_bundle
+from spixgraph.predict.driver import segment_source
+from spixgraph.resources import PeakMemory
+
+bundle = load_bundle(Path(sys.argv[1]))
+with open_image(Path(sys.argv[2])) as source, PeakMemory() as peak:
+    segment_source(source, bundle)
+print(peak.above_baseline_bytes)
+"""
+
+
+@pytest.mark.parametrize(("graph", "n_channels"), [(RagParams(), 1), (PaperParams(), 3)])
+def test_prediction_holds_within_a_fifth(tmp_path, graph, n_channels):
+    if sys.platform != "linux":
+        pytest.skip("the figures are of Linux's memory allocator")
+    recipe = GraphRecipe(graph=graph)
+    small = blob_image(64, channels=n_channels)
+    path = write_toy_bundle(tmp_path / "bundle", source=small, recipe=recipe)
+    shape = (1448, 1448, n_channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    tifffile.imwrite(tmp_path / "i.tif", pixels.squeeze(), tile=(256, 256))
+    command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "i.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    predicted = memory.predict_peak_bytes((1, *shape), memory.memory_contract(recipe, n_channels))
+    assert predicted == pytest.approx(int(done.stdout), rel=0.2)
+
+
+def test_many_nodes_make_the_network_the_peak():
+    def slope(nodes, hidden=64):
+        recipe = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=nodes))
+        return memory.memory_contract(recipe, 1, hidden=hidden).bytes_per_pixel
+
+    assert slope(500) == slope(2000)
+    assert slope(20_000) > slope(10_000) > slope(2000)
+    assert slope(20_000, hidden=128) > 1.8 * slope(20_000)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -6,7 +8,7 @@ from scipy.ndimage import label as connected
 from spixgraph.errors import InputError
 from spixgraph.superpixels.slic import slic_labels
 
-SETTINGS = {"compactness": 0.15, "sigma_px": 1.0, "max_iterations": 5}
+SETTINGS: dict[str, Any] = {"compactness": 0.15, "sigma_px": 1.0, "max_iterations": 5}
 
 
 def smooth_noise(shape, seed=0) -> np.ndarray:

@@ -65,11 +65,11 @@ def test_cnn_comes_back(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a", trained, extra={})
     back = load_checkpoint(tmp_path / "a").trained
     assert isinstance(back, TrainedCnn)
-    masks = [
+    wanted, mask = (
         predict_cnn(t.net, image, window_zyx=t.window_zyx, overlap=t.overlap, device="cpu")
         for t in (trained, back)
-    ]
-    np.testing.assert_array_equal(*masks)
+    )
+    np.testing.assert_array_equal(mask, wanted)
     assert back.build == trained.build
 
 

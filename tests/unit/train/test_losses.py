@@ -64,7 +64,7 @@ def test_rows_without_annotation_count_nowhere() -> None:
     logits, target, area = random_rows(20)
     area[:5] = 0
     logits.requires_grad_()
-    area_loss(logits, target, area, EVEN).backward()  # type: ignore[no-untyped-call]
+    area_loss(logits, target, area, EVEN).backward()
     assert logits.grad is not None
     assert (logits.grad[:5] == 0).all()
     assert (logits.grad[5:] != 0).all()
@@ -74,7 +74,7 @@ def test_nothing_annotated_gives_zero_and_no_nan() -> None:
     logits, target, area = random_rows(4)
     logits.requires_grad_()
     loss = area_loss(logits, target * 0, area * 0, EVEN)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
     assert (logits.grad == 0).all()

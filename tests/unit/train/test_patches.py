@@ -41,7 +41,9 @@ def test_every_patch_is_annotated_and_rare_classes_are_seen() -> None:
     mask = np.full((1, 300, 300), NOT_ANNOTATED, np.uint8)
     mask[0, 100:200, 100:200] = 0
     mask[0, 150, 150] = 1  # one pixel in 90,000
-    sampler = PatchSampler([AnnotatedImage(np.zeros((1, 300, 300, 1), np.float32), mask)], (1, 8, 8))
+    sampler = PatchSampler(
+        [AnnotatedImage(np.zeros((1, 300, 300, 1), np.float32), mask)], (1, 8, 8)
+    )
     _, masks = sampler.batch(200, np.random.default_rng(0))
     assert all((m != NOT_ANNOTATED).any() for m in masks)
     assert np.mean([(m == 1).any() for m in masks]) > 0.1

@@ -46,7 +46,8 @@ class Workspace:
     def contacts(self, name: str, n: int) -> Contacts:
         """Return a table with room for `n` rows."""
         return Contacts(
-            self.array(f"{name} key", (n,), np.uint64), self.array(f"{name} border", (n,), np.uint64)
+            self.array(f"{name} key", (n,), np.uint64),
+            self.array(f"{name} border", (n,), np.uint64),
         )
 
     def buckets(self, n: int) -> Buckets:
@@ -61,7 +62,7 @@ class Workspace:
     def regions(self, n_planes: int) -> Regions:
         """Return a table of regions."""
         return Regions(
-            self.array("count", (MAX_REGIONS,), np.int64),
+            self.array("n_pixels", (MAX_REGIONS,), np.int64),
             self.array("total", (MAX_REGIONS, n_planes), np.int64),
             self.array("mean", (MAX_REGIONS, n_planes), np.float32),
             self.array("parent", (MAX_REGIONS,), np.int32),
@@ -102,11 +103,10 @@ class BasinGraph:
 
     def copy(self) -> "BasinGraph":
         """Copy what a merge needs, out of the workspace and without spare room."""
-        count, total = self.regions.count, self.regions.total
-        kept = (rows[: self.n_regions].copy() for rows in (count, total))
+        n_pixels, total = (rows[: self.n_regions].copy() for rows in self.regions[:2])
         empty = np.empty(0)
         return BasinGraph(
-            Regions(*kept, empty, empty, empty, empty),
+            Regions(n_pixels, total, empty, empty, empty, empty),
             Contacts(*(rows[: self.n_contacts].copy() for rows in self.contacts)),
             self.n_regions,
             self.n_contacts,
@@ -116,8 +116,10 @@ class BasinGraph:
         """Put a copy back into a workspace, to be merged there."""
         regions = work.regions(self.regions.total.shape[1])
         contacts = work.contacts("contacts", self.n_contacts)
-        for rows, kept in zip((*contacts, *regions[:2]), (*self.contacts, *self.regions[:2])):
-            rows[: len(kept)] = kept
+        tables = (contacts, self.contacts), (regions[:2], self.regions[:2])
+        for to, kept in tables:
+            for rows, values in zip(to, kept, strict=True):
+                rows[: len(values)] = values
         return BasinGraph(regions, contacts, self.n_regions, self.n_contacts)
 
 
@@ -178,7 +180,7 @@ def _basin_graph(
     n_sides = find_sides(labels, padded, place, sides)
     n_contacts = unite(sides, n_sides, n_regions, work.buckets(room), contacts, 0)
     regions = work.regions(len(planes))
-    regions.count[:n_regions] = 0
+    regions.n_pixels[:n_regions] = 0
     regions.total[:n_regions] = 0
     sum_basins(labels, planes, place, work.array("prefix", place.shape, np.int64), regions)
     return BasinGraph(regions, contacts, n_regions, n_contacts)

@@ -32,7 +32,9 @@ def find_sides(labels: Array, padded: Array, place: Array, sides: Contacts) -> i
 
 
 @kernel
-def _between(a: Array, b: Array, steep_a: Array, steep_b: Array, place: Array, sides, n):  # type: ignore[no-untyped-def]
+def _between(
+    a: Array, b: Array, steep_a: Array, steep_b: Array, place: Array, sides: Contacts, n: int
+) -> int:
     """Append the faces between two lines; without branches, which the processor cannot foresee."""
     found = 0
     for x in range(a.size):
@@ -62,7 +64,7 @@ def sum_basins(labels: Array, planes: Array, end: Array, prefix: Array, regions:
             end[n_runs] = line.size
             begin = 0
             for i in range(n_runs + 1):
-                regions.count[line[begin]] += end[i] - begin
+                regions.n_pixels[line[begin]] += end[i] - begin
                 begin = end[i]
             for p in range(planes.shape[0]):
                 _sum_up(planes[p, z, y], prefix)

@@ -5,6 +5,7 @@ set of blocks, in any order, on any number of workers, gives what the whole imag
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,9 +82,8 @@ class BarrierGrid:
         if n_wanted >= self.n_blocks:
             return list(range(self.n_blocks))
         edges = [i * self.n_blocks // n_wanted for i in range(n_wanted + 1)]
-        runs = zip(edges[:-1], edges[1:], strict=True)
         golden = (5**0.5 - 1) / 2
-        return [a + int((i * golden) % 1 * (b - a)) for i, (a, b) in enumerate(runs)]
+        return [a + int((i * golden) % 1 * (b - a)) for i, (a, b) in enumerate(pairwise(edges))]
 
 
 def barrier_grid(

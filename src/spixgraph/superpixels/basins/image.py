@@ -63,7 +63,8 @@ def basin_labels(
     labels = np.empty(source.shape_zyx, np.int32)
     first = 0
     numbers = range(plan.grid.n_blocks)
-    for number, (found, n) in zip(numbers, label_blocks(source, plan, numbers, workers=workers)):
+    blocks = label_blocks(source, plan, numbers, workers=workers)
+    for number, (found, n) in zip(numbers, blocks, strict=True):
         labels[plan.grid.box(number)] = found + np.int32(first)
         first += n
     return labels

@@ -8,6 +8,7 @@ stale; therefore a kernel calls only kernels of its own file.
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,3 +25,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     except RuntimeError as error:  # numba's "no locator available": nowhere to write
         log.info("compiled code is not kept: %s; set NUMBA_CACHE_DIR to a folder", error)
         return numba.njit(**_OPTIONS)(function)
+
+
+def announce(function: Any) -> None:
+    """Log that the first run compiles, if the kernel `function` has not been kept yet."""
+    folder = Path(function.stats.cache_path or "")
+    name = function.py_func.__name__
+    if not function.signatures and not any(folder.glob(f"*.{name}-*.nbi")):
+        log.info("compiling the superpixel kernels, once; this takes some ten seconds")

@@ -31,9 +31,9 @@ _PAIRED, _ADOPTED = 1, 2  # states of a region within a round; 0 is neither
 
 
 @kernel
-def unite(  # type: ignore[no-untyped-def]
-    loose: Contacts, n_loose, n_regions, buckets: Buckets, contacts: Contacts, n
-):
+def unite(
+    loose: Contacts, n_loose: int, n_regions: int, buckets: Buckets, contacts: Contacts, n: int
+) -> int:
     """Append `loose` rows, keys without cost, to `contacts`, one row per pair; return the length.
 
     Rows are sorted by u in one counting pass; within a u, `buckets.row` tells where v is.
@@ -67,14 +67,14 @@ def unite(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _set_mean(regions, i):  # type: ignore[no-untyped-def]
-    share = 1.0 / regions.count[i]
+def _set_mean(regions: Regions, i: int) -> None:
+    share = 1.0 / regions.n_pixels[i]
     for p in range(regions.total.shape[1]):
         regions.mean[i, p] = regions.total[i, p] * share
 
 
 @kernel
-def _set_cost(contacts, row, regions, weight):  # type: ignore[no-untyped-def]
+def _set_cost(contacts: Contacts, row: int, regions: Regions, weight: Array) -> None:
     """Write the cost of a contact into its key; `weight` is that of the border, then the planes."""
     pair = contacts.key[row] & _PAIR
     u, v = pair >> _BITS, pair & _LOW
@@ -84,13 +84,13 @@ def _set_cost(contacts, row, regions, weight):  # type: ignore[no-untyped-def]
     for p in range(regions.mean.shape[1]):
         step = regions.mean[u, p] - regions.mean[v, p]
         apart += weight[1 + p] * (step * step)
-    n_u, n_v = np.float32(regions.count[u]), np.float32(regions.count[v])
+    n_u, n_v = np.float32(regions.n_pixels[u]), np.float32(regions.n_pixels[v])
     cost = np.float32(n_u * n_v / (n_u + n_v)) * apart
     contacts.key[row] = np.uint64(np.float32(cost).view(np.uint32)) << _COST | pair
 
 
 @kernel
-def _find_best(contacts, n, alive, n_alive, best):  # type: ignore[no-untyped-def]
+def _find_best(contacts: Contacts, n: int, alive: Array, n_alive: int, best: Array) -> None:
     """Find the cheapest contact of each region."""
     for j in range(n_alive):
         best[alive[j]] = _NO_KEY
@@ -102,7 +102,7 @@ def _find_best(contacts, n, alive, n_alive, best):  # type: ignore[no-untyped-de
 
 
 @kernel
-def _pair_up(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
+def _pair_up(alive: Array, n_alive: int, regions: Regions, limit: np.uint64) -> int:
     """Merge regions that are each other's best, v into u; return how many are gone.
 
     ``u ^ v ^ i`` is the other one of i.
@@ -120,7 +120,7 @@ def _pair_up(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _adopt(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
+def _adopt(alive: Array, n_alive: int, regions: Regions, limit: np.uint64) -> int:
     """Let a small region join its best neighbour if that one is four times its size and merges.
 
     Else a large region would take in its many small neighbours one by one.
@@ -130,7 +130,7 @@ def _adopt(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
         i = np.uint64(alive[j])
         key = regions.best[i]
         other = (key >> _BITS & _LOW) ^ (key & _LOW) ^ i
-        small = regions.count[i] * ADOPT_RATIO < regions.count[other]
+        small = regions.n_pixels[i] * ADOPT_RATIO < regions.n_pixels[other]
         free = (regions.state[i] == 0) & (regions.state[other] == _PAIRED)
         joins = (key < limit) & free & small
         regions.parent[i] = regions.parent[other] if joins else regions.parent[i]
@@ -140,7 +140,7 @@ def _adopt(alive, n_alive, regions, limit):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _absorb(alive, n_alive, regions, gone):  # type: ignore[no-untyped-def]
+def _absorb(alive: Array, n_alive: int, regions: Regions, gone: Array) -> int:
     """Add up merged regions; return how many are left in `alive`."""
     left, n_gone = 0, 0
     for j in range(n_alive):
@@ -153,7 +153,7 @@ def _absorb(alive, n_alive, regions, gone):  # type: ignore[no-untyped-def]
     for j in range(n_gone):
         i = gone[j]
         to = regions.parent[i]
-        regions.count[to] += regions.count[i]
+        regions.n_pixels[to] += regions.n_pixels[i]
         for p in range(regions.total.shape[1]):
             regions.total[to, p] += regions.total[i, p]
     for j in range(n_gone):
@@ -162,7 +162,7 @@ def _absorb(alive, n_alive, regions, gone):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _set_aside(contacts, n, state, aside):  # type: ignore[no-untyped-def]
+def _set_aside(contacts: Contacts, n: int, state: Array, aside: Contacts) -> tuple[int, int]:
     """Move the contacts of regions that merged to `aside`; return how many stay, how many go."""
     left, moved = 0, 0
     for row in range(n):
@@ -178,7 +178,7 @@ def _set_aside(contacts, n, state, aside):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rename(aside, n, parent):  # type: ignore[no-untyped-def]
+def _rename(aside: Contacts, n: int, parent: Array) -> int:
     """Name contacts by their merged regions, without cost; drop those within one region."""
     left = 0
     for row in range(n):
@@ -191,18 +191,18 @@ def _rename(aside, n, parent):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def merge(  # type: ignore[no-untyped-def]
+def merge(
     contacts: Contacts,
-    n_contacts,
+    n_contacts: int,
     regions: Regions,
-    n_regions,
-    merge_cost,
+    n_regions: int,
+    merge_cost: float,
     weight: Array,
     aside: Contacts,
     buckets: Buckets,
     alive: Array,
     gone: Array,
-):
+) -> int:
     """Merge in place, following `regions.parent`; return the number of contacts left."""
     for i in range(n_regions):
         alive[i] = i
@@ -232,7 +232,7 @@ def merge(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def name_regions(parent: Array, n_regions, name: Array) -> int:  # type: ignore[no-untyped-def]
+def name_regions(parent: Array, n_regions: int, name: Array) -> int:
     """Replace the parents by the numbers 0..n-1 of the merged regions; return n.
 
     Numbers follow the first basin of each region. `name` is workspace.

@@ -22,6 +22,7 @@ from spixgraph.superpixels.basins.block import (
     merge_basins,
 )
 from spixgraph.superpixels.basins.grid import BarrierGrid, barrier_grid
+from spixgraph.superpixels.basins.jit import announce
 from spixgraph.superpixels.basins.levels import (
     TOP,
     LevelSource,
@@ -29,6 +30,7 @@ from spixgraph.superpixels.basins.levels import (
     read_with_halo,
     weigh_channels,
 )
+from spixgraph.superpixels.basins.merging import merge
 
 MIN_SAMPLE_BLOCKS = 64
 MIN_SAMPLE_PX = 1 << 24
@@ -98,6 +100,7 @@ def make_plan(
         raise InputError(
             f"nodes_per_megapixel={nodes_per_megapixel}, workers={workers} must both be > 0"
         )
+    announce(merge)
     grid = barrier_grid(source.shape_zyx, spacing_zyx, nodes_per_megapixel)
     block_px = int(np.prod(grid.block_zyx))
     numbers = grid.sample(max(MIN_SAMPLE_BLOCKS, -(-MIN_SAMPLE_PX // block_px)))

@@ -30,7 +30,7 @@ class Buckets(NamedTuple):
 class Regions(NamedTuple):
     """What is known of each region; the first n rows are valid."""
 
-    count: Array  # (n,) int64, pixels
+    n_pixels: Array  # (n,) int64
     total: Array  # (n, P) int64, sums of the P planes
     mean: Array  # (n, P) float32
     parent: Array  # (n,) int32, itself where a region stands for itself

@@ -1,0 +1,175 @@
+"""Each kernel of the basin engine against its slow twin, and the law of the house."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spixgraph.io.images import ArraySource
+from spixgraph.io.limits import intensity_limits, read_scaled
+from spixgraph.superpixels.basins.block import MergeRule, Workspace, find_basins, label_block
+from spixgraph.superpixels.basins.grid import BarrierGrid
+from spixgraph.superpixels.basins.image import label_blocks
+from spixgraph.superpixels.basins.levels import ImageLevels, read_with_halo
+from spixgraph.superpixels.basins.plan import BasinPlan
+from tests.unit.superpixels.basins_slow import (
+    basins_slow,
+    contacts_slow,
+    gradient_slow,
+    merge_slow,
+    smooth_slow,
+)
+
+quick = settings(max_examples=40, deadline=None)  # the first example compiles
+
+
+@st.composite
+def tiles(draw):
+    """Levels of a small block with its halo, often flat in places so that ties are common."""
+    is_volume = draw(st.booleans())
+    halo = (5 if is_volume else 0, 5, 5)
+    shape = draw(
+        st.tuples(
+            st.integers(1, 3), st.integers(1, 4) if is_volume else st.just(1), st.integers(1, 9),
+            st.integers(1, 9),
+        )
+    )  # fmt: skip
+    wide = (shape[0], *(n + 2 * h for n, h in zip(shape[1:], halo, strict=True)))
+    top = draw(st.sampled_from([1, 40, 32767]))
+    seed = draw(st.integers(0, 2**32 - 1))
+    tile = np.random.default_rng(seed).integers(0, top + 1, wide, np.uint16)
+    if draw(st.booleans()):
+        tile[..., : wide[-1] // 2] = top
+    return tile, halo
+
+
+@given(tiles())
+@quick
+def test_gradient_basins_sums_and_contacts_match_the_slow_twins(tile_halo):
+    tile, halo = tile_halo
+    found = find_basins(tile, halo, Workspace(), texture=True)
+    graph = found.graph
+    gradient = gradient_slow(tile, halo)
+    np.testing.assert_array_equal(found.gradient, gradient)
+    labels = basins_slow(gradient, is_volume=halo[0] > 0)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert graph.n_regions == labels.max() + 1
+    np.testing.assert_array_equal(
+        graph.regions.n_pixels[: graph.n_regions], np.bincount(labels.flat)
+    )
+    for p, plane in enumerate(found.planes):
+        total = np.bincount(labels.flat, plane.ravel())
+        np.testing.assert_array_equal(graph.regions.total[: graph.n_regions, p], total)
+    np.testing.assert_array_equal(found.planes[-1], gradient)
+    assert _contacts(graph) == contacts_slow(labels, gradient)
+
+
+def _contacts(graph):
+    rows = zip(
+        graph.contacts.key[: graph.n_contacts].tolist(),
+        graph.contacts.border[: graph.n_contacts].tolist(),
+        strict=True,
+    )
+    pairs = {(k >> 16 & 0xFFFF, k & 0xFFFF): [b >> 40, b & ((1 << 40) - 1)] for k, b in rows}
+    assert len(pairs) == graph.n_contacts
+    return pairs
+
+
+@given(tiles())
+@quick
+def test_planes_are_the_channels_smoothed_once(tile_halo):
+    tile, halo = tile_halo
+    found = find_basins(tile, halo, Workspace(), texture=False)
+    axes = (0, 1, 2) if halo[0] else (1, 2)
+    rim = tuple(slice(3, -3) if axis in axes else slice(None) for axis in range(3))
+    for plane, channel in zip(found.planes, tile, strict=True):
+        np.testing.assert_array_equal(plane, smooth_slow(channel, axes)[rim])
+
+
+@given(tiles(), st.floats(0, 40), st.booleans())
+@quick
+def test_merging_matches_the_slow_twin(tile_halo, log_cost, texture):
+    tile, halo = tile_halo
+    rule = MergeRule(2.0**log_cost, texture)
+    graph = find_basins(tile, halo, Workspace(), texture=texture).graph
+    weight = rule.weights(len(tile))
+    wanted = merge_slow(
+        graph.regions.n_pixels[: graph.n_regions],
+        graph.regions.total[: graph.n_regions],
+        _contacts(graph),
+        rule.merge_cost,
+        weight,
+    )
+    basins = find_basins(tile, halo, Workspace(), texture=texture).labels
+    labels, n_regions = label_block(tile, halo, rule, Workspace())
+    np.testing.assert_array_equal(labels, np.asarray(wanted)[basins])
+    assert n_regions == max(wanted) + 1
+
+
+@st.composite
+def plans(draw):
+    """An image in one of three dtypes and a plan with odd sizes."""
+    is_volume = draw(st.booleans())
+    n_z = draw(st.integers(1, 9 if is_volume else 2))
+    shape = (n_z, draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 3)))
+    block = (
+        draw(st.integers(1, 5)) if is_volume else 1,
+        draw(st.integers(3, 17)),
+        draw(st.integers(3, 17)),
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    steps = draw(st.sampled_from([3, 256]))
+    pixels = rng.integers(0, steps, shape).astype(np.uint8)
+    rule = MergeRule(2.0 ** draw(st.integers(10, 34)), draw(st.booleans()))
+    weights = tuple([1.0, 0.7, 0.3][: shape[3]])
+    plan = BasinPlan(BarrierGrid(shape[:3], block, is_volume), weights, rule)
+    return pixels, plan
+
+
+def scaled(pixels):
+    source = ArraySource(pixels)
+    limits = intensity_limits(source)
+    whole = (slice(None), slice(None), slice(None))
+    return ImageLevels(read_scaled(source, limits, *whole))
+
+
+@given(plans(), st.randoms(use_true_random=False), st.integers(1, 4))
+@quick
+def test_the_law_any_blocks_any_order_any_workers(pixels_plan, random, workers):
+    pixels, plan = pixels_plan
+    source = scaled(pixels)
+    everything = list(range(plan.grid.n_blocks))
+    whole = [labels for labels, _ in label_blocks(source, plan, everything)]
+    some = random.sample(everything, random.randint(1, len(everything)))
+    again = label_blocks(source, plan, some, workers=workers)
+    for number, (labels, n) in zip(some, again, strict=True):
+        np.testing.assert_array_equal(labels, whole[number])
+        assert n == labels.max() + 1
+
+
+@given(plans())
+@quick
+def test_a_block_sees_its_halo_and_no_further(pixels_plan):
+    pixels, plan = pixels_plan
+    source = scaled(pixels)
+    rng = np.random.default_rng(0)
+    for number in range(plan.grid.n_blocks):
+        box = plan.grid.box(number)
+        halo = plan.grid.halo_zyx
+        near = tuple(slice(max(0, s.start - h), s.stop + h) for s, h in zip(box, halo, strict=True))
+        other = rng.random((*source.shape_zyx, source.n_channels), np.float32)
+        other[near] = np.moveaxis(source.read(near), 0, -1) / np.float32(32767)
+        changed = ImageLevels(other)
+        np.testing.assert_array_equal(
+            read_with_halo(source, box, halo), read_with_halo(changed, box, halo)
+        )
+
+
+@given(plans(), st.sampled_from([np.uint16, np.float32, np.float64]))
+@quick
+def test_every_dtype_gives_the_same_labels(pixels_plan, dtype):
+    pixels, plan = pixels_plan
+    numbers = range(plan.grid.n_blocks)
+    a = label_blocks(scaled(pixels), plan, numbers)
+    b = label_blocks(scaled(pixels.astype(dtype)), plan, numbers)
+    for (labels, _), (same, _) in zip(a, b, strict=True):
+        np.testing.assert_array_equal(labels, same)

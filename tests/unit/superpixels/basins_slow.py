@@ -1,0 +1,145 @@
+"""Slow, obvious twins of the kernels of `spixgraph.superpixels.basins`."""
+
+import itertools
+
+import numpy as np
+
+from spixgraph.superpixels.basins.merging import (
+    ADOPT_RATIO,
+    LEVEL_RATIO,
+    MAX_ROUNDS,
+    MIN_MERGED,
+    N_LEVELS,
+)
+
+
+def smooth_slow(values, axes):
+    """Filter a small integer array along some axes, shorter by four each."""
+    values = values.astype(np.int64)
+    for axis in axes:
+        n = values.shape[axis] - 4
+        parts = [np.take(values, range(i, i + n), axis) for i in range(5)]
+        weighted = sum(w * part for w, part in zip((1, 4, 6, 4, 1), parts, strict=True))
+        values = np.floor(weighted / 16 + 0.5).astype(np.int64)
+    return values
+
+
+def squared_gradient_slow(smooth, *, is_volume):
+    inside = [slice(1, -1) if is_volume else slice(None), slice(1, -1), slice(1, -1)]
+    square = 0
+    for axis in range(0 if is_volume else 1, 3):
+        after, before = list(inside), list(inside)
+        after[axis], before[axis] = slice(2, None), slice(0, -2)
+        square = square + (smooth[tuple(after)] - smooth[tuple(before)]) ** 2
+    return square
+
+
+def gradient_slow(tile, halo_zyx):
+    """Gradient of a block from (C, ...) levels with halo."""
+    is_volume = halo_zyx[0] > 0
+    axes = (0, 1, 2) if is_volume else (1, 2)
+    square = 0
+    for channel in tile:
+        twice = smooth_slow(smooth_slow(channel, axes), axes)
+        square = square + squared_gradient_slow(twice, is_volume=is_volume)
+    square = np.minimum(square, 2**32 - 1).astype(np.float32)
+    return np.minimum(np.sqrt(square).astype(np.int64), 65534)
+
+
+def basins_slow(gradient, *, is_volume):
+    """Label basins by walking from every pixel; ids in the order of the first pixel."""
+    near = list(itertools.product((-1, 0, 1), repeat=3))
+    near = [d for d in near if is_volume or d[0] == 0]
+    names: dict[tuple[int, ...], int] = {}
+    labels = np.empty(gradient.shape, np.int32)
+    for start in np.ndindex(*gradient.shape):
+        at, last = start, None
+        while at != last:
+            last = at
+            around = [tuple(np.add(at, d)) for d in near]
+            inside = [
+                p for p in around if all(0 <= i < n for i, n in zip(p, gradient.shape, strict=True))
+            ]
+            at = min(inside, key=lambda p: (gradient[p], p))
+        labels[start] = names.setdefault(at, len(names))
+    return labels
+
+
+def contacts_slow(labels, gradient):
+    """Map (u, v) to [faces, sum of gradients]."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for axis in range(3):
+        for a in np.ndindex(*labels.shape):
+            b = tuple(i + (k == axis) for k, i in enumerate(a))
+            if b[axis] < labels.shape[axis] and labels[a] != labels[b]:
+                pair = tuple(sorted((int(labels[a]), int(labels[b]))))
+                row = found.setdefault(pair, [0, 0])  # type: ignore[arg-type]
+                row[0] += 1
+                row[1] += max(int(gradient[a]), int(gradient[b]))
+    return found
+
+
+def cost_slow(u, v, count, total, border, weight):
+    """Cost of merging two regions, in float32 as the kernel."""
+    f = np.float32
+    steep = f(border[1]) / f(border[0])
+    apart = weight[0] * (steep * steep)
+    for p, w in enumerate(weight[1:]):
+        mean_u, mean_v = (f(total[i][p] * (1.0 / count[i])) for i in (u, v))
+        apart = apart + w * ((mean_u - mean_v) * (mean_u - mean_v))
+    n_u, n_v = f(count[u]), f(count[v])
+    return f(n_u * n_v / (n_u + n_v)) * apart
+
+
+def merge_slow(count, total, contacts, merge_cost, weight):
+    """Merge regions as told in `merging`; return the region of each basin, by first basin."""
+    count = {i: int(n) for i, n in enumerate(count)}
+    total = {i: [int(t) for t in row] for i, row in enumerate(total)}
+    contacts = {pair: list(border) for pair, border in contacts.items()}
+    region = list(range(len(count)))
+    for level in range(N_LEVELS):
+        limit = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
+        for _ in range(MAX_ROUNDS):
+            into = _one_round(count, total, contacts, limit, weight)
+            if not into:
+                break
+            region = [into.get(r, r) for r in region]
+            contacts = _renamed(contacts, into)
+            for i, to in into.items():
+                count[to] += count.pop(i)
+                total[to] = [a + b for a, b in zip(total[to], total.pop(i), strict=True)]
+            if len(into) < MIN_MERGED * len(count):
+                break
+    names: dict[int, int] = {}
+    return [names.setdefault(r, len(names)) for r in region]
+
+
+def _one_round(count, total, contacts, limit, weight):
+    """Return who merges into whom."""
+    best: dict[int, tuple[np.float32, int, int]] = {}
+    for (u, v), border in contacts.items():
+        key = (cost_slow(u, v, count, total, border, weight), u, v)
+        for i in (u, v):
+            best[i] = min(best.get(i, key), key)
+    pairs = {(u, v) for cost, u, v in best.values() if cost < limit and best[u] == best[v]}
+    into = {v: u for u, v in pairs}
+    paired = {i for pair in pairs for i in pair}
+    if not into:
+        return into
+    for i, (cost, u, v) in best.items():
+        other = v if u == i else u
+        small = count[i] * ADOPT_RATIO < count[other]
+        if small and i not in paired and cost < limit and other in paired:
+            into[i] = next(a for a, b in pairs if other in (a, b))
+    return into
+
+
+def _renamed(contacts, into):
+    out: dict[tuple[int, int], list[int]] = {}
+    for (u, v), (faces, steep) in contacts.items():
+        a, b = sorted((into.get(u, u), into.get(v, v)))
+        if a != b:
+            row = out.setdefault((a, b), [0, 0])
+            row[0] += faces
+            row[1] += steep
+    return out
