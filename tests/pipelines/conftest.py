@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
         "paper": {"nodes_per_megapixel": 5000.0},
     },
     "train": {
+        "threads": 1,
         "gnn": {"hidden": 16, "layers": 2, "epochs": 4},
         "paper": {"hidden": 16, "epochs": 4},
         "mlp": {"hidden": 16, "epochs": 4},

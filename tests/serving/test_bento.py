@@ -32,7 +32,7 @@ class Served:
     log: Path
     bundle: Path
     tag: str
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def served(bundle, environment, tag, tmp_path_factory) -> Iterator[Served]:
         stop(process)
 
 
-def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
@@ -110,7 +110,7 @@ def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
     raise AssertionError(f"not ready after {START_SECONDS} s: {log.read_text()}")
 
 
-def stop(process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -181,6 +181,36 @@ def test_same_bundle_is_no_second_bento(environment, bundle, tag):
     name, version = tag.split(":")
     bentos = Path(environment["BENTOML_HOME"]) / "bentos" / name
     assert [p.name for p in bentos.iterdir() if p.name.startswith(version)] == [version]
+
+
+def test_champion_of_the_registry_is_the_same_bento(environment, bundle, tag, tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with_mlflow = {**environment, "MLFLOW_TRACKING_URI": uri}
+    del with_mlflow["PYTHONPATH"]
+    spixgraph(with_mlflow, "model", "register", bundle)
+    spixgraph(with_mlflow, "model", "promote", "spixgraph-toy", "--version", 1)
+    built = spixgraph(with_mlflow, "bento", "build", "spixgraph-toy@champion")
+    assert built.splitlines()[0] == tag
+
+
+def test_two_bentos_of_one_process_have_their_own_models(environment, tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from spixgraph.serve.bento import build_bento\n"
+        "import bentoml\n"
+        "for path in sys.argv[1:]:\n"
+        "    tag = build_bento(Path(path), bentofile=Path('bentofile.yaml'))\n"
+        "    print(tag, bentoml.bentos.get(tag).info.all_models[0].tag)\n"
+    )
+    bundles = [write_toy_bundle(tmp_path / str(seed), seed=seed) for seed in (3, 4)]
+    command = [sys.executable, "-c", code, *map(str, bundles)]
+    done = subprocess.run(
+        command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    for line, path in zip(done.stdout.splitlines(), bundles, strict=True):
+        bento_tag, model_tag = line.split()
+        assert bento_tag.startswith(model_tag)
+        assert model_tag.endswith(bundle_sha256(path)[:12])
 
 
 @pytest.mark.parametrize("lost", ["bento.yaml", "src/spixgraph/serve/app.py"])

@@ -67,6 +67,7 @@ def segment(
     _require_writable(out, MASK_SUFFIXES)
     if probabilities is not None:
         _require_writable(probabilities, PROBABILITY_SUFFIXES)
+    _require_distinct(image, out, probabilities)
     bundle = load_bundle(model)
     with open_image(image, axes=axes, pixel_size_um=pixel_size_um) as source:
         _require_out_fits(out, source.info)
@@ -97,6 +98,13 @@ def _require_writable(path: Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(f"the folder {folder} of {path.name} does not exist; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"the folder {folder} of {path.name} is not writable")
+
+
+def _require_distinct(*paths: Path | None) -> None:
+    """Keep a slip of the finger from replacing the image by its mask."""
+    given = [path for path in paths if path is not None]
+    if len({path.resolve() for path in given}) < len(given):
+        raise InputError(f"{', '.join(map(str, given))} must be different files")
 
 
 def _require_out_fits(out: Path, info: ImageInfo) -> None:

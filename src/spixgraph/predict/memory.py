@@ -6,7 +6,6 @@ from spixgraph.errors import ResourceError
 from spixgraph.predict.card import MemoryContract
 from spixgraph.resources import available_memory_bytes
 
-
 _BASE_BYTES = 60_000_000  # onnxruntime's session and compiled kernels
 _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _MAPS_BYTES = (50.5, 11.0)  # the same for the texture maps of a graph with two scales or more
@@ -63,6 +62,6 @@ def require_memory(shape_zyxc: ShapeZYXC, memory: MemoryContract) -> None:
         pixels = max(0, int((free - memory.base_bytes) / max(memory.bytes_per_pixel, 1e-9)))
         raise ResourceError(
             f"segmenting {shape_zyxc} (Z, Y, X, C) needs about {needed / 2**20:,.0f} MiB of "
-            f"memory, {free / 2**20:,.0f} MiB are available; use a machine with more memory, close other "
-            f"programs, or cut the image into parts of at most {pixels / 1e6:,.1f} megapixels"
+            f"memory, {free / 2**20:,.0f} MiB are available; use a machine with more memory, close "
+            f"other programs, or cut the image into parts of at most {pixels / 1e6:,.1f} megapixels"
         )

@@ -72,7 +72,7 @@ def promote(
     tolerance : float
         By how much the champion's macro IoU may be missed, >= 0.
     verification : Path, optional
-        JSON of the verify stage; where given it must be of this bundle; the stage writes none that failed.
+        JSON of the verify stage, which writes none that failed; it must be of this bundle.
 
     Returns
     -------

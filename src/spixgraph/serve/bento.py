@@ -22,7 +22,6 @@ from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
 from spixgraph.serve.segmenter import BUNDLE_FOLDER
 
 
-
 def build_bento(path: Path, *, bentofile: Path) -> str:
     """Build a Bento of a bundle in BENTOML_HOME.
 
@@ -64,6 +63,7 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
                 version=tag.partition(":")[2],
                 labels={"bundle_sha256": sha256, "data_sha256": bundle.card.data_sha256},
                 build_ctx=str(context),
+                reload=True,  # the service reads its arguments on import
                 args={"model_tag": model_tag},
             )
     return tag

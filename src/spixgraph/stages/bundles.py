@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spixgraph.config.params import NodeModelName
-from spixgraph.errors import GateError
+from spixgraph.errors import GateError, InputError
 from spixgraph.evaluate.colours import default_colours
 from spixgraph.evaluate.report import pooled_metrics
 from spixgraph.export.bundle_writer import write_bundle
@@ -22,6 +22,7 @@ from spixgraph.stages.prepare import Prepared, load_prepared, open_item
 from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
+from spixgraph.train.node_training import TrainedNodeNet
 
 _DATA_DOCUMENTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "SOURCE.md")
 
@@ -36,9 +37,10 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
     """Write the bundle of one trained graph model; returns its sha256."""
     prepared = load_prepared(run)
     recipe = run.params.recipe(recipe_of(model))
+    trained = _trained(run, model, seed)
     return write_bundle(
         out,
-        load_checkpoint(run.layout.checkpoint(model, seed)),
+        trained,
         name=run.params.export.model_name,
         recipe=recipe.model_dump(mode="json"),
         n_dims=prepared.n_dims,
@@ -46,7 +48,7 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
         classes=_classes(run, prepared),
         pixel_size_um_range=_pixel_sizes(prepared),
         metrics=_metrics(run, model, seed),
-        memory=memory_contract(recipe, prepared.n_channels),
+        memory=memory_contract(recipe, prepared.n_channels, hidden=trained.build["hidden"]),
         data_sha256=prepared.sha256,
         code_sha256=code_sha256(),
         documents=[p for name in _DATA_DOCUMENTS if (p := run.source / name).is_file()],
@@ -63,10 +65,10 @@ def verify(run: Run) -> None:
     """
     limits = run.params.verify
     chosen = read_json(run.layout.selected)
-    checkpoint = load_checkpoint(run.layout.checkpoint(chosen["name"], chosen["seed"]))
+    trained = _trained(run, chosen["name"], chosen["seed"])
     bundle = load_bundle(run.layout.bundle)
     parity = prove_parity(
-        checkpoint.net, bundle.model_path, max_difference=limits.max_logit_difference
+        trained.net, bundle.model_path, max_difference=limits.max_logit_difference
     )
     different, total = _disagreement(run, chosen["name"], chosen["seed"])
     if different > limits.max_pixel_disagreement * total:
@@ -83,6 +85,13 @@ def verify(run: Run) -> None:
             "pixels_different": different,
         },
     )
+
+
+def _trained(run: Run, model: str, seed: int) -> TrainedNodeNet:
+    trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
+    if not isinstance(trained, TrainedNodeNet):
+        raise InputError(f"{model} works on pixels; a bundle holds one of gnn, paper and mlp")
+    return trained
 
 
 def _disagreement(run: Run, name: str, seed: int) -> tuple[int, int]:

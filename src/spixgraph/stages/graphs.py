@@ -68,7 +68,9 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
     keep_or_make(run.layout.graphs(recipe_name), wanted, timed, suffix=".zarr")
 
 
-def load_graphs(run: Run, recipe_name: RecipeName, items: tuple[PreparedItem, ...]) -> list[RegionGraph]:
+def load_graphs(
+    run: Run, recipe_name: RecipeName, items: tuple[PreparedItem, ...]
+) -> list[RegionGraph]:
     """Read the graphs of these items."""
     return [load_graph(run.layout.graphs(recipe_name) / f"{item.id}.zarr") for item in items]
 

@@ -40,6 +40,7 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
             "graphs": _graphs_sha256(run, model),
             "settings": getattr(run.params.train, model).model_dump(mode="json"),
             "device": run.params.train.device,
+            "threads": run.params.train.threads,
             "code": code_sha256("train", "nets", "graph", "superpixels", "io"),
         }
     )
@@ -97,6 +98,7 @@ def _fit(
     common: dict[str, Any] = {
         "seed": seed,
         "device": pick_device(run.params.train.device),
+        "threads": run.params.train.threads,
         "resume_path": run.layout.resume(model, seed),
         "on_epoch": lambda record: _log_epoch(tracked, record),
     }

@@ -102,6 +102,21 @@ def test_neighbour_contrast_is_weighted_by_contact():
     )
 
 
+def test_neighbour_contrast_over_one_touch():
+    labels = np.array([[[0, 1]]], np.int32)
+    image = np.array([[[[0.25], [0.75]]]], np.float32)
+    graph = rag_graph(image, labels, n_scales=1, source=source_of(labels))
+    assert graph.x[:, -1].tolist() == [-0.5, 0.5]
+
+
+def test_deciles_are_finer_than_a_bin():
+    image = np.linspace(0, 1, 20_000, dtype=np.float32).reshape(1, 100, 200, 1)
+    labels = np.zeros((1, 100, 200), np.int32)
+    graph = rag_graph(image, labels, n_scales=1, source=source_of(labels))
+    first = graph.feature_names.index("c0_decile_1")
+    np.testing.assert_allclose(graph.x[0, first : first + 9], np.arange(1, 10) / 10, atol=1e-3)
+
+
 def test_same_input_same_bytes_and_arguments_are_left_alone(tmp_path):
     image, labels = smooth_noise((1, 50, 60, 2)), tiles((1, 50, 60), (1, 7, 7))
     before = image.copy(), labels.copy()

@@ -109,3 +109,22 @@ def test_maps_know_a_line_from_a_blob_and_from_texture():
     ratio = maps_noise["structure_low_3"] / maps_noise["structure_high_3"]
     assert ratio.mean() > 0.6
     np.testing.assert_allclose(maps_noise["deviation_3"].mean(), noise.std(), rtol=0.1)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_deviation_is_that_of_a_gaussian_window(n_channels):
+    image = np.random.default_rng(0).uniform(size=(1, 40, 50, n_channels)).astype(np.float32)
+    grey = image[0].mean(-1, dtype=np.float64)
+    width = 1.5 * 1.6
+    mean = gaussian_filter(grey, width)
+    wanted = np.sqrt(gaussian_filter(grey**2, width) - mean**2)
+    np.testing.assert_allclose(all_maps(image)["deviation_1"][0], wanted, atol=2e-3)
+
+
+def test_channels_that_cancel_still_have_a_gradient():
+    image = np.zeros((1, 30, 30, 2), np.float32)
+    image[:, :, 15:, 0] = 1
+    image[:, :, :15, 1] = 1
+    assert all_maps(image)["gradient_1"].max() < 1e-6
+    assert all_maps(image)["structure_high_1"].max() > 0.1
+    assert boundary_gradient(image, None).max() > 0.1

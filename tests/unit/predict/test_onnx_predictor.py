@@ -84,7 +84,7 @@ def test_missing_file_and_bad_settings(model, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         OnnxPredictor(tmp_path / "none.onnx")
     with pytest.raises(InputError, match="device must be"):
-        OnnxPredictor(model, device="tpu")
+        OnnxPredictor(model, device="tpu")  # type: ignore[arg-type]  # a bad value on purpose
     with pytest.raises(InputError, match="threads must be >= 1, got 0"):
         OnnxPredictor(model, threads=0)
 

@@ -111,6 +111,14 @@ def test_out_is_checked_first(tmp_path, bundle, image, out, message):
 
 
 @pytest.mark.usefixtures("no_work")
+def test_image_is_not_replaced_by_its_mask(tmp_path, bundle, image):
+    before = image.read_bytes()
+    with pytest.raises(InputError, match="must be different files"):
+        segment(image, tmp_path / "." / image.name, "--model", bundle)
+    assert image.read_bytes() == before
+
+
+@pytest.mark.usefixtures("no_work")
 def test_folder_without_permission_fails_first(tmp_path, bundle, image, monkeypatch):
     may = os.access  # root may write everywhere, so the answer is made up
     monkeypatch.setattr(os, "access", lambda p, mode: p != tmp_path and may(p, mode))

@@ -3,6 +3,7 @@ import pytest
 from spixgraph.errors import GateError
 from spixgraph.registry.gate import judge
 
+OTHER_BUNDLE = "the verification is of another bundle"
 TAGS = {"data_sha256": "d1", "bundle_sha256": "b1"}
 
 
@@ -51,8 +52,8 @@ def test_no_score_no_gate():
     ("proof", "faults"),
     [
         ({"bundle_sha256": "b1", "max_difference": 1e-5}, ()),
-        ({"bundle_sha256": "b2", "max_difference": 1e-5}, ("the verification is of another bundle",)),
-        ({}, ("the verification is of another bundle",)),
+        ({"bundle_sha256": "b2", "max_difference": 1e-5}, (OTHER_BUNDLE,)),
+        ({}, (OTHER_BUNDLE,)),
     ],
 )
 def test_verification(proof, faults):

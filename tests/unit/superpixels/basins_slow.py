@@ -6,6 +6,7 @@ import numpy as np
 
 from spixgraph.superpixels.basins.merging import (
     ADOPT_RATIO,
+    BORDER_WEIGHT,
     LEVEL_RATIO,
     MAX_ROUNDS,
     MIN_MERGED,
@@ -79,19 +80,20 @@ def contacts_slow(labels, gradient):
     return found
 
 
-def cost_slow(u, v, count, total, border, weight):
+def cost_slow(u, v, count, total, border):
     """Cost of merging two regions, in float32 as the kernel."""
     f = np.float32
+    mean_u, mean_v = ([f(t * (1.0 / count[i])) for t in total[i]] for i in (u, v))
     steep = f(border[1]) / f(border[0])
-    apart = weight[0] * (steep * steep)
-    for p, w in enumerate(weight[1:]):
-        mean_u, mean_v = (f(total[i][p] * (1.0 / count[i])) for i in (u, v))
-        apart = apart + w * ((mean_u - mean_v) * (mean_u - mean_v))
+    excess = max(steep - (mean_u[-1] + mean_v[-1]) * f(0.5), f(0))
+    apart = f(BORDER_WEIGHT) * (excess * excess)
+    for a, b in zip(mean_u[:-1], mean_v[:-1], strict=True):
+        apart = apart + (a - b) * (a - b)
     n_u, n_v = f(count[u]), f(count[v])
     return f(n_u * n_v / (n_u + n_v)) * apart
 
 
-def merge_slow(count, total, contacts, merge_cost, weight):
+def merge_slow(count, total, contacts, merge_cost):
     """Merge regions as told in `merging`; return the region of each basin, by first basin."""
     count = {i: int(n) for i, n in enumerate(count)}
     total = {i: [int(t) for t in row] for i, row in enumerate(total)}
@@ -100,7 +102,7 @@ def merge_slow(count, total, contacts, merge_cost, weight):
     for level in range(N_LEVELS):
         limit = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
         for _ in range(MAX_ROUNDS):
-            into = _one_round(count, total, contacts, limit, weight)
+            into = _one_round(count, total, contacts, limit)
             if not into:
                 break
             region = [into.get(r, r) for r in region]
@@ -114,11 +116,11 @@ def merge_slow(count, total, contacts, merge_cost, weight):
     return [names.setdefault(r, len(names)) for r in region]
 
 
-def _one_round(count, total, contacts, limit, weight):
+def _one_round(count, total, contacts, limit):
     """Return who merges into whom."""
     best: dict[int, tuple[np.float32, int, int]] = {}
     for (u, v), border in contacts.items():
-        key = (cost_slow(u, v, count, total, border, weight), u, v)
+        key = (cost_slow(u, v, count, total, border), u, v)
         for i in (u, v):
             best[i] = min(best.get(i, key), key)
     pairs = {(u, v) for cost, u, v in best.values() if cost < limit and best[u] == best[v]}

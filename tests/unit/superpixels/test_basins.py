@@ -12,7 +12,6 @@ from spixgraph.io.dataset import read_dataset
 from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.superpixels.basins import basin_labels
-from spixgraph.superpixels.basins.block import MergeRule
 from spixgraph.superpixels.basins.grid import BarrierGrid, barrier_grid
 from spixgraph.superpixels.basins.image import label_blocks
 from spixgraph.superpixels.basins.levels import ImageLevels, to_levels
@@ -139,9 +138,7 @@ def test_bad_arguments_are_refused():
         basin_labels(image, nodes_per_megapixel=10, workers=0)
     grid = BarrierGrid((1, 9, 9), (1, 4, 4), is_volume=False)
     with pytest.raises(InputError, match="workers must be >= 1"):
-        next(
-            label_blocks(ImageLevels(image), BasinPlan(grid, (1.0,), MergeRule(0)), [0], workers=0)
-        )
+        next(label_blocks(ImageLevels(image), BasinPlan(grid, (1.0,), 0.0), [0], workers=0))
     with pytest.raises(InputError, match="too large"):
         BarrierGrid((1, 9, 9), (1, 513, 512), is_volume=False)
     with pytest.raises(InputError, match=">= 1"):

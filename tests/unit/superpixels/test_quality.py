@@ -88,6 +88,12 @@ def test_boundary_recall_looks_within_slices():
     assert boundary_recall(labels, mask, 2) == 0
 
 
+def test_the_end_of_the_annotation_is_no_border():
+    mask = np.full((1, 6, 9), 255, np.uint8)
+    mask[:, 2:4, 3:6] = 1
+    assert math.isnan(boundary_recall(np.zeros((1, 6, 9), np.int32), mask, 1))
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError, ResourceError
-from spixgraph.train.tracking import ensure_store, tracking_uri, training_run
+from spixgraph.train.tracking import ensure_store, known_run, tracking_uri, training_run
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,16 @@ def test_nested_runs_do_not_mix() -> None:
         outer.log_metrics({"c": 3.0})
     assert stored(outer.run_id).data.metrics == {"a": 1.0, "c": 3.0}
     assert stored(inner.run_id).data.metrics == {"b": 2.0}
+
+
+def test_a_run_is_taken_up_again() -> None:
+    with training_run("cells", "train", {}, {}) as run:
+        run.log_metrics({"val_iou": 0.5})
+    known_run(run.run_id).log_metrics({"test_iou": 0.4})
+    assert stored(run.run_id).data.metrics == {"val_iou": 0.5, "test_iou": 0.4}
+    assert stored(run.run_id).info.status == "FINISHED"
+    with pytest.raises(ResourceError, match="not found"):
+        known_run("0" * 32)
 
 
 def test_parallel_processes_share_a_new_experiment(folder: Path) -> None:

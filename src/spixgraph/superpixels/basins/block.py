@@ -25,8 +25,6 @@ from spixgraph.superpixels.basins.smoothing import (
 from spixgraph.superpixels.basins.tables import Buckets, Contacts, Regions
 
 MAX_REGIONS = 65536
-BORDER_WEIGHT = 2.0
-TEXTURE_WEIGHT = 0.5
 
 
 class Workspace:
@@ -71,27 +69,6 @@ class Workspace:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MergeRule:
-    """What decides, besides the pixels, which basins of a block merge.
-
-    Attributes
-    ----------
-    merge_cost : float
-        Regions merge as long as that costs less, >= 0.
-    texture : bool
-        Whether the mean gradient of a region counts like a further channel.
-    """
-
-    merge_cost: float
-    texture: bool = False
-
-    def weights(self, n_channels: int) -> npt.NDArray[np.float32]:
-        """Weights of the border and of each plane."""
-        values = [BORDER_WEIGHT] + [1.0] * n_channels + [TEXTURE_WEIGHT] * self.texture
-        return np.asarray(values, np.float32)
-
-
 @dataclass(slots=True)
 class BasinGraph:
     """Regions and contacts of one block."""
@@ -133,7 +110,7 @@ class Basins:
     gradient : (Z, Y, X) uint16
         Roots of the squared central differences summed over channels; twice the slope per pixel.
     planes : (P, Z, Y, X) uint16
-        Channels, smoothed once; with texture also the gradient.
+        Channels, smoothed once, then the gradient.
     graph : BasinGraph
     """
 
@@ -143,7 +120,7 @@ class Basins:
     graph: BasinGraph
 
 
-def find_basins(tile: UInt16, halo_zyx: ShapeZYX, work: Workspace, *, texture: bool) -> Basins:
+def find_basins(tile: UInt16, halo_zyx: ShapeZYX, work: Workspace) -> Basins:
     """Cut a block into the basins of its gradient, add up their pixels, find their contacts.
 
     Parameters
@@ -154,17 +131,14 @@ def find_basins(tile: UInt16, halo_zyx: ShapeZYX, work: Workspace, *, texture: b
         5 or, along z where slices stand on their own, 0.
     work : Workspace
         Of this thread; the result lives in it until the next call.
-    texture : bool
-        Whether to add the gradient as a plane.
     """
     deep = int(halo_zyx[0] > 0)
     n_z, n_y, n_x = (n - 2 * h for n, h in zip(tile.shape[1:], halo_zyx, strict=True))
     shape = (n_z, n_y, n_x)
-    planes = work.array("planes", (len(tile) + texture, *shape), np.uint16)
+    planes = work.array("planes", (len(tile) + 1, *shape), np.uint16)
     padded = _gradient(tile, shape, planes, work)
     gradient = padded[deep : deep + n_z, 1:-1, 1:-1]
-    if texture:
-        planes[-1] = gradient
+    planes[-1] = gradient
     labels, n_regions = _label(padded, shape, work)
     graph = _basin_graph(labels, padded, planes, n_regions, work)
     return Basins(labels, gradient, planes, graph)
@@ -229,20 +203,18 @@ def _label(padded: UInt16, shape: ShapeZYX, work: Workspace) -> tuple[Int32, int
     return labels.reshape(shape), n_basins
 
 
-def merge_basins(graph: BasinGraph, rule: MergeRule, work: Workspace) -> int:
-    """Merge in place by `rule`; return the number of regions left.
+def merge_basins(graph: BasinGraph, merge_cost: float, work: Workspace) -> int:
+    """Merge in place up to `merge_cost`; return the number of regions left.
 
     ``graph.regions.parent`` becomes the number of the region in which each basin ended, in the
     order of their first pixel. Contacts are left under the numbers of basins.
     """
-    weight = rule.weights(graph.regions.total.shape[1] - rule.texture)
     graph.n_contacts = merge(
         graph.contacts,
         graph.n_contacts,
         graph.regions,
         graph.n_regions,
-        rule.merge_cost,
-        weight,
+        float(merge_cost),
         work.contacts("sides", graph.n_contacts),
         work.buckets(graph.n_contacts),
         work.array("alive", (MAX_REGIONS,), np.int32),
@@ -253,7 +225,7 @@ def merge_basins(graph: BasinGraph, rule: MergeRule, work: Workspace) -> int:
 
 
 def label_block(
-    tile: UInt16, halo_zyx: ShapeZYX, rule: MergeRule, work: Workspace
+    tile: UInt16, halo_zyx: ShapeZYX, merge_cost: float, work: Workspace
 ) -> tuple[Int32, int]:
     """Cut a block into superpixels.
 
@@ -261,7 +233,8 @@ def label_block(
     ----------
     tile, halo_zyx, work
         As for `find_basins`.
-    rule : MergeRule
+    merge_cost : float
+        Regions merge as long as that costs less, >= 0.
 
     Returns
     -------
@@ -269,7 +242,7 @@ def label_block(
         Ids 0..n-1 in the order of their first pixel; workspace, overwritten by the next call.
     n : int
     """
-    basins = find_basins(tile, halo_zyx, work, texture=rule.texture)
-    n_regions = merge_basins(basins.graph, rule, work)
+    basins = find_basins(tile, halo_zyx, work)
+    n_regions = merge_basins(basins.graph, merge_cost, work)
     rename_pixels(basins.labels.reshape(-1), basins.graph.regions.parent)
     return basins.labels, n_regions

@@ -7,7 +7,7 @@ from spixgraph.superpixels.basins.jit import kernel
 
 
 def neighbour_steps(shape_zyx: tuple[int, int, int], *, is_volume: bool) -> Int64:
-    """Return the steps in a flat block to the 27 (or 9) neighbours of a pixel and itself, in scan order."""
+    """Return the steps in a flat block to the 27 (or 9) pixels around one, in scan order."""
     _, n_y, n_x = shape_zyx
     near = np.arange(-1, 2)
     plane = (near[:, None] * n_x + near).ravel()
@@ -18,8 +18,8 @@ def neighbour_steps(shape_zyx: tuple[int, int, int], *, is_volume: bool) -> Int6
 def find_lowest(padded: Array, lowest: Array, number: Array) -> None:
     """Write the number of the lowest neighbour of each pixel, or itself; the first one on ties.
 
-    Numbers are those of `neighbour_steps`. `padded` is uint16 with a rim of 65535, along z in a volume only; `number` is (Z, Y, X) uint8;
-    `lowest` (X,) uint16 is workspace.
+    Numbers are those of `neighbour_steps`. `padded` is uint16 with a rim of 65535, along z in a
+    volume only; `number` is (Z, Y, X) uint8; `lowest` (X,) uint16 is workspace.
     """
     deep = padded.shape[0] - number.shape[0]
     for z in range(number.shape[0]):

@@ -17,7 +17,6 @@ def basin_labels(
     image: ImageZYXC,
     *,
     nodes_per_megapixel: float,
-    texture: bool = False,
     spacing_zyx: PixelSizeUm | None = None,
     workers: int = 1,
 ) -> LabelsZYX:
@@ -30,9 +29,6 @@ def basin_labels(
     nodes_per_megapixel : float
         Wanted superpixels per million pixels (voxels in 3D), > 0; met within a few per cent,
         see `plan.make_plan` for flat and for tiny images.
-    texture : bool
-        Whether the mean gradient of a region counts like a further channel; it paid on none of
-        the data sets that were tried.
     spacing_zyx : three floats, optional
         Pixel distances of the axes, in any unit. Basins reach across slices where z is at most
         three times the distance in the plane; else, or where it is unknown, slices are cut one
@@ -57,7 +53,6 @@ def basin_labels(
         source,
         nodes_per_megapixel=nodes_per_megapixel,
         spacing_zyx=spacing_zyx,
-        texture=texture,
         workers=workers,
     )
     labels = np.empty(source.shape_zyx, np.int32)
@@ -98,7 +93,7 @@ def label_blocks(
         if not hasattr(thread, "work"):
             thread.work = Workspace()
         tile = plan.read_tile(source, number)
-        labels, n = label_block(tile, plan.grid.halo_zyx, plan.rule, thread.work)
+        labels, n = label_block(tile, plan.grid.halo_zyx, plan.merge_cost, thread.work)
         return labels.copy(), n
 
     waiting: list[Future[tuple[Int32, int]]] = []

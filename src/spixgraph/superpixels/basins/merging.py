@@ -1,9 +1,9 @@
 """Merging of regions: rounds in which regions that are each other's best partner become one.
 
-Merging u and v costs ``w (|mean_u - mean_v|² + b gradient²)`` with ``w = n_u n_v / (n_u + n_v)``:
-Ward's criterion, plus the mean gradient of the border. A round merges what costs less than a
-threshold; thresholds rise to the merge cost. No step depends on an order, so that a parallel
-program gives the same regions.
+Merging u and v costs ``w (|mean_u - mean_v|² + b excess²)`` with ``w = n_u n_v / (n_u + n_v)``:
+Ward's criterion, plus the excess of the mean gradient along the border over that inside u and v,
+so that texture is no border. A round merges what costs less than a threshold; thresholds rise to
+the merge cost. No step depends on an order, so a parallel program gives the same regions.
 
 Loops are written so that the processor need not guess: compaction adds a truth value to a counter.
 """
@@ -17,6 +17,7 @@ from spixgraph.superpixels.basins.tables import Buckets, Contacts, Regions
 N_LEVELS, LEVEL_RATIO = 3, 8.0
 MAX_ROUNDS, MIN_MERGED = 16, 0.05
 ADOPT_RATIO = 4
+BORDER_WEIGHT = 16.0
 
 _NO_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _PAIR = np.uint64(0xFFFFFFFF)
@@ -26,6 +27,7 @@ _COST = np.uint64(32)
 _SIDES = np.uint64(40)
 _GRADIENT = np.uint64((1 << 40) - 1)
 _ZERO = np.uint64(0)
+_BORDER_WEIGHT = np.float32(BORDER_WEIGHT)
 
 _PAIRED, _ADOPTED = 1, 2  # states of a region within a round; 0 is neither
 
@@ -74,16 +76,19 @@ def _set_mean(regions: Regions, i: int) -> None:
 
 
 @kernel
-def _set_cost(contacts: Contacts, row: int, regions: Regions, weight: Array) -> None:
-    """Write the cost of a contact into its key; `weight` is that of the border, then the planes."""
+def _set_cost(contacts: Contacts, row: int, regions: Regions) -> None:
+    """Write the cost of a contact into its key."""
     pair = contacts.key[row] & _PAIR
     u, v = pair >> _BITS, pair & _LOW
     sides = np.float32(contacts.border[row] >> _SIDES)
     steep = np.float32(contacts.border[row] & _GRADIENT) / sides
-    apart = weight[0] * (steep * steep)
-    for p in range(regions.mean.shape[1]):
+    last = regions.mean.shape[1] - 1
+    inside = (regions.mean[u, last] + regions.mean[v, last]) * np.float32(0.5)
+    excess = max(steep - inside, np.float32(0))
+    apart = _BORDER_WEIGHT * (excess * excess)
+    for p in range(last):
         step = regions.mean[u, p] - regions.mean[v, p]
-        apart += weight[1 + p] * (step * step)
+        apart += step * step
     n_u, n_v = np.float32(regions.n_pixels[u]), np.float32(regions.n_pixels[v])
     cost = np.float32(n_u * n_v / (n_u + n_v)) * apart
     contacts.key[row] = np.uint64(np.float32(cost).view(np.uint32)) << _COST | pair
@@ -197,7 +202,6 @@ def merge(
     regions: Regions,
     n_regions: int,
     merge_cost: float,
-    weight: Array,
     aside: Contacts,
     buckets: Buckets,
     alive: Array,
@@ -209,7 +213,7 @@ def merge(
         regions.parent[i] = i
         _set_mean(regions, i)
     for row in range(n_contacts):
-        _set_cost(contacts, row, regions, weight)
+        _set_cost(contacts, row, regions)
     n_alive = n_regions
     for level in range(N_LEVELS):
         threshold = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
@@ -225,7 +229,7 @@ def merge(
             moved = _rename(aside, moved, regions.parent)
             n_contacts = unite(aside, moved, n_regions, buckets, contacts, left)
             for row in range(left, n_contacts):
-                _set_cost(contacts, row, regions, weight)
+                _set_cost(contacts, row, regions)
             if n_merged < MIN_MERGED * n_alive:
                 break
     return n_contacts

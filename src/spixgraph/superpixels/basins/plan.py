@@ -1,4 +1,4 @@
-"""What is decided once per image, by image-wide statistics: the grid, channel weights, the rule.
+"""What is decided once per image, by image-wide statistics: the grid, channel weights, the cost.
 
 With the plan in hand every block stands on its own, and the blocks of one plan fit together. The
 statistics come from a sample of whole blocks that depends on the shape of the image alone.
@@ -16,7 +16,6 @@ from spixgraph.arrays import PixelSizeUm
 from spixgraph.errors import InputError
 from spixgraph.superpixels.basins.block import (
     BasinGraph,
-    MergeRule,
     Workspace,
     find_basins,
     merge_basins,
@@ -49,12 +48,13 @@ class BasinPlan:
     grid : BarrierGrid
     channel_weights : tuple of float
         Each channel is scaled by its weight, so that noise is alike in all.
-    rule : MergeRule
+    merge_cost : float
+        Regions merge as long as that costs less.
     """
 
     grid: BarrierGrid
     channel_weights: tuple[float, ...]
-    rule: MergeRule
+    merge_cost: float
 
     def read_tile(self, source: LevelSource, number: int) -> UInt16:
         """Read a block with its halo, as `block.find_basins` wants it."""
@@ -67,7 +67,6 @@ def make_plan(
     *,
     nodes_per_megapixel: float,
     spacing_zyx: PixelSizeUm | None = None,
-    texture: bool = False,
     workers: int = 1,
 ) -> BasinPlan:
     """Choose the grid, the channel weights and the merge cost for a wanted number of superpixels.
@@ -79,8 +78,6 @@ def make_plan(
         Wanted superpixels per million pixels (voxels in 3D), > 0.
     spacing_zyx : three floats, optional
         Pixel distances; None is unknown. See `grid.barrier_grid`.
-    texture : bool
-        Whether the mean gradient of a region counts like a further channel.
     workers : int
         Threads; the plan does not depend on it.
 
@@ -105,10 +102,10 @@ def make_plan(
     block_px = int(np.prod(grid.block_zyx))
     numbers = grid.sample(max(MIN_SAMPLE_BLOCKS, -(-MIN_SAMPLE_PX // block_px)))
     weights = _channel_weights(source, grid, numbers)
-    plan = BasinPlan(grid, weights, MergeRule(0.0, texture))
+    plan = BasinPlan(grid, weights, 0.0)
     sample = _Sample(plan, source, numbers, workers)
     n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
-    return BasinPlan(grid, weights, MergeRule(_find_cost(sample, n_wanted), texture))
+    return BasinPlan(grid, weights, _find_cost(sample, n_wanted))
 
 
 def _channel_weights(
@@ -139,25 +136,23 @@ class _Sample:
     def __init__(
         self, plan: BasinPlan, source: LevelSource, numbers: list[int], workers: int
     ) -> None:
-        self._rule, self._workers = plan.rule, workers
+        self._workers = workers
         self._local = local()
         boxes = [plan.grid.box(number) for number in numbers]
         self.n_pixels = sum(int(np.prod([s.stop - s.start for s in box])) for box in boxes)
 
         def graph_of(number: int) -> BasinGraph:
             tile = plan.read_tile(source, number)
-            found = find_basins(tile, plan.grid.halo_zyx, self._work(), texture=plan.rule.texture)
-            return found.graph.copy()
+            return find_basins(tile, plan.grid.halo_zyx, self._work()).graph.copy()
 
         self._graphs = list(self._map(graph_of, numbers))
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
 
     def count(self, merge_cost: float) -> int:
         """Count the superpixels at `merge_cost`."""
-        rule = MergeRule(merge_cost, self._rule.texture)
 
         def count_one(graph: BasinGraph) -> int:
-            return merge_basins(graph.load(self._work()), rule, self._work())
+            return merge_basins(graph.load(self._work()), merge_cost, self._work())
 
         return sum(self._map(count_one, self._graphs))
 
