@@ -1,8 +1,9 @@
 """Make a workspace that runs the same pipeline on another data set, with no tracked file changed.
 
 The workspace is a copy of the files that git tracks, with its own lock, the shared DVC cache, and
-its own params.yaml: the committed one, changed by `pipelines/overrides/<data set>.yaml` where there
-is one. Running it again goes on where the last run stopped.
+its own params.yaml: the committed one, changed by `pipelines/overrides/real.yaml` and by
+`pipelines/overrides/<data set>.yaml` where there is one. Running it again goes on where the last
+run stopped.
 """
 
 import shutil
@@ -28,9 +29,11 @@ def main(data: Path, runs: Path) -> None:
         if not target.is_file() or target.read_bytes() != tracked.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tracked, target)
-    override = Path("pipelines/overrides") / f"{name}.yaml"
-    changes = yaml.safe_load(override.read_text(encoding="utf-8")) if override.is_file() else {}
-    params = merged(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), changes)
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    for override in ("real", name):
+        path = Path("pipelines/overrides") / f"{override}.yaml"
+        if path.is_file():
+            params = merged(params, yaml.safe_load(path.read_text(encoding="utf-8")))
     params["prepare"]["source"] = str(data.resolve())
     params["export"]["model_name"] = f"spixgraph-{name.replace('_', '-').lower()}"
     Params.model_validate(params)

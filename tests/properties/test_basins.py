@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from spixgraph.io.images import ArraySource
 from spixgraph.io.limits import intensity_limits, read_scaled
-from spixgraph.superpixels.basins.block import Workspace, find_basins, label_block
+from spixgraph.superpixels.basins.block import (
+    BasinGraph,
+    Workspace,
+    find_basins,
+    label_block,
+    merge_basins,
+)
 from spixgraph.superpixels.basins.grid import BarrierGrid
 from spixgraph.superpixels.basins.image import label_blocks
 from spixgraph.superpixels.basins.levels import ImageLevels, read_with_halo
@@ -100,6 +106,39 @@ def test_merging_matches_the_slow_twin(tile_halo, log_cost):
     basins = find_basins(tile, halo, Workspace()).labels
     labels, n_regions = label_block(tile, halo, merge_cost, Workspace())
     np.testing.assert_array_equal(labels, np.asarray(wanted)[basins])
+    assert n_regions == max(wanted) + 1
+
+
+@st.composite
+def region_graphs(draw):
+    """Regions of very different sizes with few distinct values, so that ties are common."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n = draw(st.integers(2, 40))
+    n_pixels = rng.choice([1, 2, 3, 50, 400], n).astype(np.int64)
+    mean = rng.integers(0, draw(st.sampled_from([2, 9, 3000])), (n, 2))
+    pairs = [(u, v) for u in range(n) for v in range(u + 1, n)]
+    chosen = rng.permutation(len(pairs))[: draw(st.integers(1, 4 * n))]
+    sides = rng.integers(1, 9, len(chosen))
+    steep = sides * rng.integers(0, draw(st.sampled_from([1, 5, 3000])), len(chosen))
+    borders = zip(sides.tolist(), steep.tolist(), strict=True)
+    contacts = {pairs[i]: list(b) for i, b in zip(chosen, borders, strict=True)}
+    return n_pixels, mean * n_pixels[:, None], contacts
+
+
+@given(region_graphs(), st.floats(0, 40))
+@settings(max_examples=300, deadline=None)
+def test_merging_of_any_graph_matches_the_slow_twin(region_graph, log_cost):
+    n_pixels, total, contacts = region_graph
+    work = Workspace()
+    regions, rows = work.regions(2), work.contacts("contacts", len(contacts))
+    regions.n_pixels[: len(n_pixels)] = n_pixels
+    regions.total[: len(n_pixels)] = total
+    rows.key[:] = [u << 16 | v for u, v in contacts]
+    rows.border[:] = [sides << 40 | steep for sides, steep in contacts.values()]
+    graph = BasinGraph(regions, rows, len(n_pixels), len(contacts))
+    n_regions = merge_basins(graph, 2.0**log_cost, work)
+    wanted = merge_slow(n_pixels, total, contacts, 2.0**log_cost)
+    assert regions.parent[: len(n_pixels)].tolist() == wanted
     assert n_regions == max(wanted) + 1
 
 

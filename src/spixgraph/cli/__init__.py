@@ -12,6 +12,7 @@ from spixgraph.errors import SpixError
 _GROUPS = {
     "data": "Check data sets, make synthetic ones.",
     "segment": "Segment an image with a model bundle.",
+    "graph": "Cut an image into superpixels and write its region graph.",
     "picture": "Draw image, superpixels, graph and mask side by side.",
     "experiment": "Train and compare models on a folder of images and masks.",
     "model": "Register, promote and list models in the MLflow registry.",

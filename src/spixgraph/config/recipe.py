@@ -31,7 +31,7 @@ class RagParams(_Strict):
     """Region adjacency graph with the features of DESIGN 4."""
 
     kind: Literal["rag"] = "rag"
-    n_scales: int = Field(default=4, ge=1, le=6, description="pyramid levels, one octave each")
+    n_scales: int = Field(default=5, ge=1, le=6, description="pyramid levels, one octave each")
 
 
 class PaperParams(_Strict):

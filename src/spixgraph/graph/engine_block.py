@@ -26,8 +26,10 @@ from spixgraph.superpixels.basins.levels import TOP
 from spixgraph.superpixels.basins.merging import rename_pixels
 
 N_OCTAVES = 3
-FEATURE_HALO_PX = 4 * 2 ** (N_OCTAVES - 1)
-"""Four coarse pixels of the last octave: two binomial passes less the pixel of the difference."""
+ALIGN_PX = 2 ** (N_OCTAVES - 1)
+"""A tile is a multiple of this long, counted from the block; the last coarse pixel is whole."""
+FEATURE_HALO_PX = 5 * ALIGN_PX
+"""Five pixels of the last octave: two binomial passes and a central difference."""
 LABEL_HALO_ZYX = (0, 5, 5)
 UInt16 = npt.NDArray[np.uint16]
 
@@ -66,6 +68,7 @@ class BlockGraph:
 
 def block_graph(
     tile: UInt16,
+    block_yx: tuple[int, int],
     origin_yx: tuple[int, int],
     shape_yx: tuple[int, int],
     weights: tuple[float, ...],
@@ -76,17 +79,20 @@ def block_graph(
 
     Parameters
     ----------
-    tile : (C, Y + 32, X + 32) uint16
-        Levels of the block with a halo of `FEATURE_HALO_PX` each way.
+    tile : (C, Y', X') uint16
+        Levels of the block, made a multiple of `ALIGN_PX` long at its end, with a halo of
+        `FEATURE_HALO_PX` each way.
+    block_yx : two int
+        Size of the block itself.
     origin_yx, shape_yx : two int
-        Place of the block in the image, even multiples of 4, and shape of the image.
+        Place of the block in the image, and shape of the image.
     weights : tuple of float
         Of the channels, for the superpixels alone.
     merge_cost : float
     work : Workspace
     """
     h = FEATURE_HALO_PX
-    near = tile[:, None, h - 5 : tile.shape[1] - h + 5, h - 5 : tile.shape[2] - h + 5]
+    near = tile[:, None, h - 5 : h + block_yx[0] + 5, h - 5 : h + block_yx[1] + 5]
     basins = find_basins(_weighed(near, weights), LABEL_HALO_ZYX, work)
     n = merge_basins(basins.graph, merge_cost, work)
     rename_pixels(basins.labels.reshape(-1), basins.graph.regions.parent)
@@ -94,13 +100,14 @@ def block_graph(
     sums = _sums(tile, labels, n, origin_yx, shape_yx, work)
     x, names = node_features(sums, is_2d=True)
     pairs, length, steep = _contacts(basins)
-    gradient = basins.gradient[0].astype(np.int32)
-    rim = {
+    gradient = basins.gradient[0]
+    lines = {
         "top": gradient[0],
         "bottom": gradient[-1],
-        "left": gradient[:, 0].copy(),
-        "right": gradient[:, -1].copy(),
+        "left": gradient[:, 0],
+        "right": gradient[:, -1],
     }
+    rim = {side: line.astype(np.int32) for side, line in lines.items()}
     return BlockGraph(
         labels.astype(np.uint16),
         x,
@@ -129,7 +136,9 @@ def _contacts(basins: Basins) -> tuple[Int64, Int64, Int64]:
     key = graph.contacts.key[: graph.n_contacts]
     border = graph.contacts.border[: graph.n_contacts].astype(np.int64)
     name = graph.regions.parent.astype(np.int64)
-    pairs = np.stack([name[key >> np.uint64(16) & np.uint64(0xFFFF)], name[key & np.uint64(0xFFFF)]])
+    pairs = np.stack(
+        [name[key >> np.uint64(16) & np.uint64(0xFFFF)], name[key & np.uint64(0xFFFF)]]
+    )
     pairs.sort(axis=0)
     order = np.lexsort(pairs[::-1])
     return pairs[:, order], (border >> 40)[order], (border & ((1 << 40) - 1))[order]
@@ -160,7 +169,7 @@ def _sums(
 
     for i, channel in enumerate(tile):
         core = work.array("core", labels.shape, np.uint16)
-        core[...] = channel[h:-h, h:-h]
+        core[...] = channel[h : h + labels.shape[0], h : h + labels.shape[1]]
         add_histogram(labels, core, 9, histogram[i])
         add(f"c{i}_intensity", core, 0, TOP)
     grey = tile[0] if len(tile) == 1 else tile.mean(axis=0, dtype=np.float32).astype(np.uint16)
@@ -193,9 +202,13 @@ def _octave(
         level = half
     once = smooth_channel(level, work, "once", is_volume=False)
     twice = smooth_channel(once, work, "twice", is_volume=False)
-    # Strategy: after two passes 4 coarse pixels of the halo are gone and 1 more is the rim of the
-    # central difference; what is left beyond the block is cut off.
-    n_y, n_x = (-(-n // 2**octave) for n in shape_yx)
-    skip = FEATURE_HALO_PX // 2**octave - 4 - 1
-    a = once[:, skip + 5 - 3 - 0 : , :]
-    raise NotImplementedError(a)
+    skip = FEATURE_HALO_PX // 2**octave - 5
+    n_y, n_x = (-(-n // ALIGN_PX) * ALIGN_PX // 2**octave for n in shape_yx)
+    band, steep = (work.array(key, (n_y, n_x), np.int32) for key in ("band", "steep"))
+    difference_and_gradient(
+        np.ascontiguousarray(once[:, skip : skip + n_y + 6, skip : skip + n_x + 6]),
+        np.ascontiguousarray(twice[:, skip : skip + n_y + 2, skip : skip + n_x + 2]),
+        band,
+        steep,
+    )
+    return band, steep

@@ -1,0 +1,1 @@
+"""From pixels to superpixels: label images, and measures of how good they are."""

@@ -22,6 +22,13 @@ class TrackedRun:
         self._client, self._uri = client, uri
         self.run_id = run_id
 
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log settings; MLflow lets none of them change later."""
+        param = _mlflow().entities.Param
+        values = [param(key, str(value)) for key, value in params.items()]
+        with _mlflow_errors(self._uri):
+            self._client.log_batch(self.run_id, params=values)
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at `step`, an epoch for instance."""
         metric, now = _mlflow().entities.Metric, time.time_ns() // 1_000_000
@@ -96,11 +103,11 @@ def training_run(
         client = _mlflow().MlflowClient(tracking_uri=uri)
         experiment_id = _experiment_id(client, experiment, uri)
         run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
-        values = [_mlflow().entities.Param(key, str(value)) for key, value in params.items()]
-        client.log_batch(run.info.run_id, params=values)
     status = "FAILED"
     try:
-        yield TrackedRun(client, uri, run.info.run_id)
+        tracked = TrackedRun(client, uri, run.info.run_id)
+        tracked.log_params(params)
+        yield tracked
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -111,9 +118,18 @@ def training_run(
 
 
 def known_run(run_id: str, *, uri: str | None = None) -> TrackedRun:
-    """Return a run that has ended, to add what was measured later."""
+    """Return a run that has ended, to add what was measured later.
+
+    Raises
+    ------
+    ResourceError
+        If the store does not know the run.
+    """
     uri = uri or tracking_uri()
-    return TrackedRun(_mlflow().MlflowClient(tracking_uri=uri), uri, run_id)
+    with _mlflow_errors(uri):
+        client = _mlflow().MlflowClient(tracking_uri=uri)
+        client.get_run(run_id)
+    return TrackedRun(client, uri, run_id)
 
 
 def _mlflow() -> Any:

@@ -166,17 +166,17 @@ def _gradient(tile: UInt16, shape: ShapeZYX, planes: UInt16, work: Workspace) ->
     square[...] = 0
     deep = int(tile.shape[1] > shape[0])
     for channel, plane in zip(tile, planes, strict=False):
-        once = _smooth(np.ascontiguousarray(channel), work, "once", is_volume=deep == 1)
+        once = smooth_channel(np.ascontiguousarray(channel), work, "once", is_volume=deep == 1)
         z, y, x = ((a - b) // 2 for a, b in zip(once.shape, shape, strict=True))
         plane[...] = once[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
-        add_squared_gradient(_smooth(once, work, "twice", is_volume=deep == 1), square)
+        add_squared_gradient(smooth_channel(once, work, "twice", is_volume=deep == 1), square)
     padded = work.array("padded", (shape[0] + 2 * deep, shape[1] + 2, shape[2] + 2), np.uint16)
     padded[...] = 65535
     write_gradient(square, padded)
     return padded
 
 
-def _smooth(channel: UInt16, work: Workspace, name: str, *, is_volume: bool) -> UInt16:
+def smooth_channel(channel: UInt16, work: Workspace, name: str, *, is_volume: bool) -> UInt16:
     """Smooth (Z, Y, X) levels; y and x, and z in a volume, get shorter by four."""
     n_z, n_y, n_x = channel.shape
     if is_volume:

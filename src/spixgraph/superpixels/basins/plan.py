@@ -4,6 +4,7 @@ With the plan in hand every block stands on its own, and the blocks of one plan 
 statistics come from a sample of whole blocks that depends on the shape of the image alone.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ MIN_SAMPLE_PX = 1 << 24
 TOLERANCE = 0.01
 _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
+_THINNING = 8
+_SLOPE = 0.5  # superpixels fall roughly as the root of the merge cost
 _MIN_NOISE, _MIN_WEIGHT = 8, 1 / 8
 
 
@@ -139,7 +142,8 @@ class _Sample:
         self._workers = workers
         self._local = local()
         boxes = [plan.grid.box(number) for number in numbers]
-        self.n_pixels = sum(int(np.prod([s.stop - s.start for s in box])) for box in boxes)
+        self._sizes = [int(np.prod([s.stop - s.start for s in box])) for box in boxes]
+        self.n_blocks, self.n_pixels = len(boxes), sum(self._sizes)
 
         def graph_of(number: int) -> BasinGraph:
             tile = plan.read_tile(source, number)
@@ -148,13 +152,15 @@ class _Sample:
         self._graphs = list(self._map(graph_of, numbers))
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
 
-    def count(self, merge_cost: float) -> int:
-        """Count the superpixels at `merge_cost`."""
+    def count(self, merge_cost: float, thinning: int) -> float:
+        """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
 
         def count_one(graph: BasinGraph) -> int:
             return merge_basins(graph.load(self._work()), merge_cost, self._work())
 
-        return sum(self._map(count_one, self._graphs))
+        some = range(0, self.n_blocks, thinning)
+        n_found = sum(self._map(count_one, [self._graphs[i] for i in some]))
+        return n_found * self.n_pixels / sum(self._sizes[i] for i in some)
 
     def _map(self, function: Any, items: Iterable[Any]) -> Iterator[Any]:
         with ThreadPoolExecutor(self._workers) as pool:
@@ -168,14 +174,27 @@ class _Sample:
 
 
 def _find_cost(sample: _Sample, n_wanted: float) -> float:
-    """Search the merge cost by halving intervals of its logarithm."""
+    """Search the merge cost, first on a part of the sample, then on all of it."""
     if sample.n_basins <= n_wanted * (1 + TOLERANCE):
         return 0.0
-    low, high = 0.0, _MAX_LOG_COST
+    start = _MAX_LOG_COST / 2
+    if sample.n_blocks >= MIN_SAMPLE_BLOCKS:
+        start = _search(sample, n_wanted, start, _THINNING)
+    return 2.0 ** _search(sample, n_wanted, start, 1)
+
+
+def _search(sample: _Sample, n_wanted: float, start: float, thinning: int) -> float:
+    """Find the logarithm of the cost, by Newton steps inside a shrinking interval."""
+    low, high, log_cost = 0.0, _MAX_LOG_COST, start
+    best, least = start, math.inf
     for _ in range(_MAX_STEPS):
-        middle = (low + high) / 2
-        n_found = sample.count(2.0**middle)
-        if abs(n_found - n_wanted) <= TOLERANCE * n_wanted:
+        excess = sample.count(2.0**log_cost, thinning) / n_wanted
+        if abs(excess - 1) < least:
+            best, least = log_cost, abs(excess - 1)
+        if least <= TOLERANCE:
             break
-        low, high = (middle, high) if n_found > n_wanted else (low, middle)
-    return 2.0**middle
+        low, high = (log_cost, high) if excess > 1 else (low, log_cost)
+        log_cost += math.log2(excess) / _SLOPE
+        if not low < log_cost < high:
+            log_cost = (low + high) / 2
+    return best

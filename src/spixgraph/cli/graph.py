@@ -1,0 +1,85 @@
+"""`spixgraph graph`: an image in, its superpixels and region graph out."""
+
+import logging
+import math
+import os
+import re
+import time
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spixgraph.arrays import PixelSizeUm
+from spixgraph.errors import InputError
+from spixgraph.graph.engine import Roi, stream_graph
+from spixgraph.io.images import open_image
+
+_FILE = click.Path(path_type=Path)
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+@click.command()
+@click.argument("image", type=_FILE)
+@click.argument("out", type=_FILE)
+@click.option("--nodes-per-megapixel", default=3000.0, show_default=True, type=float)
+@click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
+@click.option("--max-memory", help="Refuse to use more, such as 2GB or 500MiB.")
+@click.option("--roi", help="Y0:Y1,X0:X1 in pixels, on barrier lines; the whole image by default.")
+@click.option("--axes", help="Axes of the file, such as YXC, where it does not say.")
+@click.option("--pixel-size-um", type=(float, float, float), metavar="Z Y X")
+def graph(
+    image: Path,
+    out: Path,
+    nodes_per_megapixel: float,
+    workers: int | None,
+    max_memory: str | None,
+    roi: str | None,
+    axes: str | None,
+    pixel_size_um: PixelSizeUm | None,
+) -> None:
+    """Cut IMAGE into superpixels and write labels and region graph to OUT, a Zarr v3 group."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if out.suffix != ".zarr":
+        raise InputError(f"{out} must end in .zarr")
+    limit = None if max_memory is None else parse_bytes(max_memory)
+    part = None if roi is None else parse_roi(roi)
+    begin = time.perf_counter()
+    with (
+        open_image(image, axes=axes, pixel_size_um=pixel_size_um) as source,
+        Progress(TextColumn(image.name), BarColumn(), TimeRemainingColumn(), transient=True) as bar,
+    ):
+        spans = zip(part or (slice(None), slice(None)), source.info.shape_zyxc[1:3], strict=True)
+        total = math.prod(len(range(*span.indices(n))) for span, n in spans)
+        task = bar.add_task(image.name, total=total)
+        done = stream_graph(
+            source,
+            out,
+            nodes_per_megapixel=nodes_per_megapixel,
+            workers=workers or os.cpu_count() or 1,
+            roi=part,
+            max_bytes=limit,
+            progress=lambda n: bar.advance(task, n),
+        )
+    seconds = time.perf_counter() - begin
+    click.echo(
+        f"{out}: {done.n_regions:,} superpixels, {done.n_edges:,} edges, "
+        f"{done.n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
+    )
+
+
+def parse_bytes(text: str) -> int:
+    """Read 2GB, 500MiB or 1000000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise InputError(f"--max-memory {text!r} is not a size; write 2GB or 500MiB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+
+
+def parse_roi(text: str) -> Roi:
+    """Read Y0:Y1,X0:X1."""
+    match = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+    if match is None:
+        raise InputError(f"--roi {text!r} is not Y0:Y1,X0:X1, such as 0:1024,512:2048")
+    y0, y1, x0, x1 = (int(n) for n in match.groups())
+    return slice(y0, y1), slice(x0, x1)
