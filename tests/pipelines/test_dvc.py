@@ -2,11 +2,13 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from skimage.io import imread, imsave
 
 from spixgraph.files import sha256_tree
 from tests.pipelines.conftest import commit, run
@@ -47,6 +49,32 @@ def test_every_run_is_tracked_with_memory(reproduced: Path):
     )
     said = run("python", "-c", code, cwd=reproduced).stdout
     assert "['cnn', 'gnn', 'mlp', 'paper'] True True" in said
+
+
+def test_the_lines_of_the_readme_run(reproduced: Path):
+    (code,) = re.findall(r"```python\n(.*?)```", (reproduced / "README.md").read_text(), re.DOTALL)
+    said = run("python", "-c", code, cwd=reproduced).stdout
+    assert said.startswith("(1, 128, 128)")
+    assert "superpixels" in said
+
+
+def test_a_picture_of_the_way_of_one_image(reproduced: Path, tmp_path: Path):
+    image = next((reproduced / "data/phantom/images").iterdir())
+    out = tmp_path / "way.png"
+    run("spixgraph", "picture", str(image), str(out), "--model", "models/bundle", cwd=reproduced)
+    height, width, _ = imread(out).shape
+    assert width > 3.9 * height
+
+
+def test_the_bundle_can_be_registered_promoted_and_fetched(reproduced: Path, tmp_path: Path):
+    name = "spixgraph-phantom"
+    run("spixgraph", "model", "register", "models/bundle", cwd=reproduced)
+    promote = ["spixgraph", "model", "promote", name, "--version", "1", "--to", "champion"]
+    run(*promote, "--verification", "models/verification.json", cwd=reproduced)
+    listed = json.loads(run("spixgraph", "model", "list", name, "--json", cwd=reproduced).stdout)
+    assert "champion" in json.dumps(listed)
+    run("spixgraph", "model", "fetch", f"{name}@champion", str(tmp_path / "b"), cwd=reproduced)
+    assert sha256_tree(tmp_path / "b") == sha256_tree(reproduced / "models/bundle")
 
 
 def test_clone_pulls_and_reproduces_the_same_bundle(reproduced: Path, tmp_path: Path):
@@ -105,6 +133,4 @@ def commit_all_quietly(workspace: Path) -> None:
 
 def _mirror(source: Path, target: Path) -> None:
     """Write a mirrored copy: other content, so no duplicate."""
-    from skimage.io import imread, imsave
-
     imsave(target, imread(source)[:, ::-1], check_contrast=False)

@@ -42,7 +42,7 @@ class LabelWriter:
         """Write block (row, column) of local ids, the first of which is `first` in the image."""
         chunk = np.zeros((self._block_px, self._block_px), self.dtype)
         inside = chunk[: labels.shape[0], : labels.shape[1]]
-        np.add(labels, first, out=inside, casting="unsafe")
+        np.add(labels, self.dtype.type(first), out=inside, dtype=self.dtype)
         folder = self._folder / str(row)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / str(column)).write_bytes(Zstd(level=_ZSTD_LEVEL).encode(chunk))

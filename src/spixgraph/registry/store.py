@@ -1,14 +1,13 @@
-"""The registry's one door to MLflow: model versions, their tags, aliases and artifacts."""
+"""What the registry asks of MLflow: model versions, their tags, aliases and artifacts."""
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spixgraph.errors import InputError, ResourceError
+from spixgraph.errors import InputError
+from spixgraph.mlflow_door import experiment_id, load_mlflow, mlflow_errors, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +55,9 @@ class ModelStore:
     """
 
     def __init__(self) -> None:
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 hang for four minutes
-        try:
-            import mlflow
-        except ModuleNotFoundError as error:
-            raise ResourceError(
-                f"{error}; install it by: pip install 'spixgraph[train]'"
-            ) from error
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _default_uri()
-        with _reached(self.uri):
+        mlflow = load_mlflow()
+        self.uri = tracking_uri()
+        with mlflow_errors(self.uri):
             self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             self._client.search_registered_models(max_results=1)
 
@@ -77,7 +68,7 @@ class ModelStore:
     def create_model(self, name: str) -> None:
         """Make room for versions of `name`; an existing model is left as it is."""
         if name not in self.names():
-            with _reached(self.uri):
+            with mlflow_errors(self.uri):
                 self._client.create_registered_model(name)
 
     def versions(self, name: str) -> list[Version]:
@@ -105,91 +96,61 @@ class ModelStore:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Alias to version number."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             found = self._client.get_registered_model(name).aliases
         return {alias: int(number) for alias, number in found.items()}
 
     def upload(self, folder: Path, tags: Mapping[str, str]) -> tuple[str, str]:
         """Store a folder as the artifact of a finished run; return run id and artifact URI."""
-        with _reached(self.uri):
-            run = self._client.create_run(self._experiment_id(), tags=dict(tags))
+        with mlflow_errors(self.uri):
+            run = self._client.create_run(
+                experiment_id(self._client, EXPERIMENT, self.uri), tags=dict(tags)
+            )
             self._client.log_artifacts(run.info.run_id, str(folder), _FOLDER)
             self._client.set_terminated(run.info.run_id)
         return run.info.run_id, f"{run.info.artifact_uri}/{_FOLDER}"
 
     def create_version(self, name: str, run_id: str, uri: str, tags: Mapping[str, str]) -> int:
         """Make a version of an uploaded folder, with all its tags in one transaction."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             made = self._client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
         return int(made.version)
 
     def delete_version(self, version: Version) -> None:
         """Remove a version, then the run with its artifacts."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             self._client.delete_model_version(version.name, str(version.number))
             self._client.delete_run(version.run_id)
 
     def download(self, version: Version, out: Path) -> Path:
         """Copy the folder of a version to below `out`; return where it is."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             out.mkdir(parents=True, exist_ok=True)
             return Path(self._client.download_artifacts(version.run_id, _FOLDER, str(out)))
 
     def set_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
         """Write tags on a version, in the order given."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             for key, value in tags.items():
                 self._client.set_model_version_tag(name, str(number), key, value)
 
     def set_alias(self, name: str, alias: str, number: int) -> None:
         """Point an alias to a version."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             self._client.set_registered_model_alias(name, alias, str(number))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Remove an alias."""
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             self._client.delete_registered_model_alias(name, alias)
 
     def _all(self, search: Any, *args: str) -> list[Any]:
         """Collect what a search finds over all its pages."""
         found: list[Any] = []
         token = None
-        with _reached(self.uri):
+        with mlflow_errors(self.uri):
             while token is None or token:
                 page = search(*args, page_token=token)
                 found += page
                 token = page.token or ""
         return found
-
-    def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
-        return str(self._client.create_experiment(EXPERIMENT, _artifact_location(self.uri)))
-
-
-def _default_uri() -> str:
-    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-
-
-def _artifact_location(uri: str) -> str | None:
-    """Beside a local database; a server decides itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    folder = Path(uri.removeprefix("sqlite:///")).resolve().parent
-    return (folder / "mlartifacts" / EXPERIMENT).as_uri()
-
-
-@contextmanager
-def _reached(uri: str) -> Iterator[None]:
-    """Turn MLflow's errors into ours: one line that names the registry."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise ResourceError(
-            f"the MLflow registry {uri} refused: {str(error).splitlines()[0]}; "
-            "check MLFLOW_TRACKING_URI and that the server is up"
-        ) from error

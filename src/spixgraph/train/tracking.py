@@ -1,10 +1,9 @@
-"""The one door of training to MLflow.
+"""Training runs in MLflow.
 
 The client is used with explicit run ids and never the module-level "active run", so that runs in
 threads, in nested calls and in parallel processes don't mix.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from spixgraph.arrays import UInt8
-from spixgraph.errors import InputError, ResourceError
+from spixgraph.errors import InputError
+from spixgraph.mlflow_door import experiment_id, load_mlflow, mlflow_errors, tracking_uri
 
 
 class TrackedRun:
@@ -24,38 +24,32 @@ class TrackedRun:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log settings; MLflow lets none of them change later."""
-        param = _mlflow().entities.Param
+        param = load_mlflow().entities.Param
         values = [param(key, str(value)) for key, value in params.items()]
-        with _mlflow_errors(self._uri):
+        with mlflow_errors(self._uri):
             self._client.log_batch(self.run_id, params=values)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at `step`, an epoch for instance."""
-        metric, now = _mlflow().entities.Metric, time.time_ns() // 1_000_000
+        metric, now = load_mlflow().entities.Metric, time.time_ns() // 1_000_000
         values = [metric(key, float(value), now, step) for key, value in metrics.items()]
-        with _mlflow_errors(self._uri):
+        with mlflow_errors(self._uri):
             self._client.log_batch(self.run_id, metrics=values)
 
     def log_picture(self, name: str, rgb: UInt8) -> None:
         """Log (H, W, 3) uint8 as a PNG artifact; `name` ends in .png."""
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype.name != "uint8":
             raise InputError(f"a picture must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
-        with _mlflow_errors(self._uri):
+        with mlflow_errors(self._uri):
             self._client.log_image(self.run_id, rgb, name)
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file, or a folder with all that is in it, to the artifacts of the run."""
-        with _mlflow_errors(self._uri):
+        with mlflow_errors(self._uri):
             if path.is_dir():
                 self._client.log_artifacts(self.run_id, str(path), path.name)
             else:
                 self._client.log_artifact(self.run_id, str(path))
-
-
-def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or else the sqlite database `mlflow.db` in this folder."""
-    default = f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or default
 
 
 def ensure_store(uri: str | None = None) -> None:
@@ -67,8 +61,8 @@ def ensure_store(uri: str | None = None) -> None:
         If the store cannot be reached.
     """
     uri = uri or tracking_uri()
-    with _mlflow_errors(uri):
-        _mlflow().MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    with mlflow_errors(uri):
+        load_mlflow().MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
 @contextmanager
@@ -99,10 +93,10 @@ def training_run(
         If the store cannot be reached or refuses.
     """
     uri = uri or tracking_uri()
-    with _mlflow_errors(uri):
-        client = _mlflow().MlflowClient(tracking_uri=uri)
-        experiment_id = _experiment_id(client, experiment, uri)
-        run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
+    with mlflow_errors(uri):
+        client = load_mlflow().MlflowClient(tracking_uri=uri)
+        parent = experiment_id(client, experiment, uri)
+        run = client.create_run(parent, tags=dict(tags), run_name=run_name)
     status = "FAILED"
     try:
         tracked = TrackedRun(client, uri, run.info.run_id)
@@ -113,7 +107,7 @@ def training_run(
         status = "KILLED"
         raise
     finally:
-        with _mlflow_errors(uri):
+        with mlflow_errors(uri):
             client.set_terminated(run.info.run_id, status)
 
 
@@ -126,40 +120,7 @@ def known_run(run_id: str, *, uri: str | None = None) -> TrackedRun:
         If the store does not know the run.
     """
     uri = uri or tracking_uri()
-    with _mlflow_errors(uri):
-        client = _mlflow().MlflowClient(tracking_uri=uri)
+    with mlflow_errors(uri):
+        client = load_mlflow().MlflowClient(tracking_uri=uri)
         client.get_run(run_id)
     return TrackedRun(client, uri, run_id)
-
-
-def _mlflow() -> Any:
-    """Import mlflow with its telemetry off; it takes 2 s."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    import mlflow
-
-    return mlflow
-
-
-def _experiment_id(client: Any, name: str, uri: str) -> str:
-    """Find or make an experiment; another process may make it at the same time."""
-    if found := client.get_experiment_by_name(name):
-        return found.experiment_id
-    artifacts = (Path.cwd() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-    try:
-        return client.create_experiment(name, artifacts)
-    except _mlflow().exceptions.MlflowException:
-        if found := client.get_experiment_by_name(name):
-            return found.experiment_id
-        raise
-
-
-@contextmanager
-def _mlflow_errors(uri: str) -> Iterator[None]:
-    """Turn the errors of MLflow into one of ours."""
-    try:
-        yield
-    except _mlflow().exceptions.MlflowException as error:
-        raise ResourceError(
-            f"MLflow at {uri}: {str(error).splitlines()[0]}; "
-            "check MLFLOW_TRACKING_URI and the server"
-        ) from error

@@ -110,7 +110,7 @@ def merge_slow(count, total, contacts, merge_cost):
             for i, to in into.items():
                 count[to] += count.pop(i)
                 total[to] = [a + b for a, b in zip(total[to], total.pop(i), strict=True)]
-            if len(into) < MIN_MERGED * len(count):
+            if level + 1 < N_LEVELS and len(into) < MIN_MERGED * len(count):
                 break
     names: dict[int, int] = {}
     return [names.setdefault(r, len(names)) for r in region]

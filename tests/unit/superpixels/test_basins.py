@@ -153,15 +153,15 @@ SETS = [
 
 @pytest.mark.parametrize("name", SETS)
 def test_real_images_get_the_wanted_number_within_ten_per_cent(name):
-    items = read_dataset(real_data(name)).split("test")
-    with open_image(items[0].image, pixel_size_um=items[0].pixel_size_um) as source:
-        everything = (slice(None), slice(None), slice(0, 2000))
-        image = read_scaled(source, intensity_limits(source), *everything)
-        spacing = source.info.pixel_size_um
-    for nodes in (1000, 2500, 8000):
-        labels = basin_labels(image, nodes_per_megapixel=nodes, spacing_zyx=spacing, workers=2)
-        wanted = nodes * labels.size / 1e6
-        assert labels.max() + 1 == pytest.approx(wanted, rel=0.1, abs=1)
+    for item in read_dataset(real_data(name)).split("test")[:12]:
+        with open_image(item.image, pixel_size_um=item.pixel_size_um) as source:
+            everything = (slice(None), slice(None), slice(0, 2000))
+            image = read_scaled(source, intensity_limits(source), *everything)
+            spacing = source.info.pixel_size_um
+        for nodes in (1000, 2500, 8000):
+            labels = basin_labels(image, nodes_per_megapixel=nodes, spacing_zyx=spacing, workers=2)
+            wanted = nodes * labels.size / 1e6
+            assert labels.max() + 1 == pytest.approx(wanted, rel=0.1, abs=1)
 
 
 def test_kernels_compile_where_nothing_can_be_written(tmp_path):

@@ -13,6 +13,7 @@ from spixgraph.files import sha256_tree
 from spixgraph.graph.adjacency import region_contacts
 from spixgraph.graph.engine import stream_graph
 from spixgraph.graph.engine_block import FEATURE_HALO_PX
+from spixgraph.graph.engine_store import LabelWriter
 from spixgraph.graph.region_graph import load_graph
 from spixgraph.io.images import ArraySource, image_sha256
 from spixgraph.io.limits import intensity_limits, read_scaled
@@ -219,3 +220,14 @@ def test_sizes_and_regions_are_parsed():
             parse_bytes(bad)
     with pytest.raises(InputError, match="Y0:Y1"):
         parse_roi("256")
+
+
+@pytest.mark.parametrize(("shape", "first"), [((40, 50), 70_000), ((100_000, 100_000), 2**40)])
+def test_ids_of_large_images_fit(tmp_path, shape, first):
+    group = zarr.create_group(tmp_path / "g.zarr")
+    writer = LabelWriter(tmp_path / "g.zarr", group, shape, 32)
+    local = np.arange(8 * 18, dtype=np.uint16).reshape(8, 18)
+    writer.write(local, first, 1, 1)
+    stored = zarr.open_array(tmp_path / "g.zarr" / "labels", mode="r")
+    np.testing.assert_array_equal(stored[0, 32:40, 32:50], local.astype(np.int64) + first)
+    assert stored.dtype == (np.int64 if first > 2**31 else np.int32)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError, ResourceError
-from spixgraph.train.tracking import ensure_store, known_run, tracking_uri, training_run
+from spixgraph.mlflow_door import tracking_uri
+from spixgraph.train.tracking import ensure_store, known_run, training_run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 Merging u and v costs ``w (|mean_u - mean_v|² + b excess²)`` with ``w = n_u n_v / (n_u + n_v)``:
 Ward's criterion, plus the excess of the mean gradient along the border over that inside u and v,
 so that texture is no border. A round merges what costs less than a threshold; thresholds rise to
-the merge cost. No step depends on an order, so a parallel program gives the same regions.
+the merge cost, where rounds go on until nothing merges, so that the number of regions has few
+jumps. No step depends on an order, so a parallel program gives the same regions.
 
 Loops are written so that the processor need not guess: compaction adds a truth value to a counter.
 """
@@ -230,7 +231,7 @@ def merge(
             n_contacts = unite(aside, moved, n_regions, buckets, contacts, left)
             for row in range(left, n_contacts):
                 _set_cost(contacts, row, regions)
-            if n_merged < MIN_MERGED * n_alive:
+            if level + 1 < N_LEVELS and n_merged < MIN_MERGED * n_alive:
                 break
     return n_contacts
 
