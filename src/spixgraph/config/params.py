@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spixgraph.config.recipe import (
+    BasinParams,
     GraphRecipe,
     PaperParams,
     RagParams,
@@ -57,7 +58,7 @@ class PrepareSection(_Strict):
 class SuperpixelsSection(_Strict):
     """The superpixels of the region graph and of the paper mode."""
 
-    rag: SuperpixelParams = SlicParams()
+    rag: SuperpixelParams = BasinParams()
     paper: SuperpixelParams = SlicParams()
 
 

@@ -23,8 +23,14 @@ class SlicParams(_Strict):
     max_iterations: int = Field(default=5, gt=0)
 
 
-SuperpixelParams = Annotated[SlicParams, Field(discriminator="method")]
-"""The superpixel methods; the gradient-basin engine joins here."""
+class BasinParams(_Strict):
+    """Gradient basins, merged inside barrier blocks (`spixgraph.superpixels.basins`)."""
+
+    method: Literal["basins"] = "basins"
+    nodes_per_megapixel: float = Field(default=3000.0, gt=0, description="voxels in 3D")
+
+
+SuperpixelParams = Annotated[BasinParams | SlicParams, Field(discriminator="method")]
 
 
 class RagParams(_Strict):
@@ -48,5 +54,5 @@ class PaperParams(_Strict):
 class GraphRecipe(_Strict):
     """Superpixels and graph together."""
 
-    superpixels: SlicParams = SlicParams()
+    superpixels: SuperpixelParams = BasinParams()
     graph: Annotated[RagParams | PaperParams, Field(discriminator="kind")] = RagParams()

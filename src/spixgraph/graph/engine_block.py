@@ -1,6 +1,6 @@
 """One block of a streamed image: labels, node features, contacts and borders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,10 @@ from spixgraph.graph.engine_kernels import (
     add_places,
     add_values,
     difference_and_gradient,
+    find_deciles,
     halve,
 )
-from spixgraph.graph.features import node_features
+from spixgraph.graph.features import DECILES, node_features
 from spixgraph.graph.sums import N_BINS, RegionSums
 from spixgraph.superpixels.basins.block import (
     Basins,
@@ -98,7 +99,7 @@ def block_graph(
     rename_pixels(basins.labels.reshape(-1), basins.graph.regions.parent)
     labels = basins.labels[0]
     sums = _sums(tile, labels, n, origin_yx, shape_yx, work)
-    x, names = node_features(sums, is_2d=True)
+    x, names = _features(sums)
     pairs, length, steep = _contacts(basins)
     gradient = basins.gradient[0]
     lines = {
@@ -114,12 +115,24 @@ def block_graph(
         names,
         sums.centroid_px(),
         sums.n_pixels,
-        sums.intensity(),
+        np.stack([sums.mean(f"c{i}_intensity") for i in range(len(tile))], axis=1),
         pairs,
         length,
         steep,
         rim,
     )
+
+
+def _features(sums: RegionSums) -> tuple[Float32, tuple[str, ...]]:
+    """Node features as `node_features`, with the deciles last and from a compiled pass."""
+    x, names = node_features(replace(sums, histogram=sums.histogram[:0]), is_2d=True)
+    columns = [x.T]
+    for i, histogram in enumerate(sums.histogram):
+        deciles = np.empty((len(DECILES), len(histogram)))
+        find_deciles(histogram, deciles)
+        columns.append(deciles.astype(np.float32))
+        names += tuple(f"c{i}_decile_{decile}" for decile in DECILES)
+    return np.ascontiguousarray(np.concatenate(columns).T), names
 
 
 def _weighed(tile: UInt16, weights: tuple[float, ...]) -> UInt16:
@@ -156,28 +169,22 @@ def _sums(
     h = FEATURE_HALO_PX
     places = np.zeros((7, n), np.int64)
     add_places(labels, *origin_yx, *shape_yx, places)
-    names, total, square, scale = [], [], [], []
+    names: list[str] = []
+    total: list[Int64] = []
+    square: list[Int64] = []
     histogram = np.zeros((len(tile), n, N_BINS), np.int32)
 
-    def add(name: str, values: Int32 | UInt16, octave: int, top: int) -> None:
-        both = np.zeros((2, n), np.int64)
-        add_values(labels, values, octave, both[0], both[1])
-        names.append(name)
-        total.append(both[0])
-        square.append(both[1])
-        scale.append(top)
-
     for i, channel in enumerate(tile):
-        core = work.array("core", labels.shape, np.uint16)
-        core[...] = channel[h : h + labels.shape[0], h : h + labels.shape[1]]
-        add_histogram(labels, core, 9, histogram[i])
-        add(f"c{i}_intensity", core, 0, TOP)
+        core = work.array("core", (1, *labels.shape), np.int32)
+        core[0] = channel[h : h + labels.shape[0], h : h + labels.shape[1]]
+        add_histogram(labels, core[0], 9, histogram[i])
+        _add(core, 0, labels, n, total, square)
+        names.append(f"c{i}_intensity")
     grey = tile[0] if len(tile) == 1 else tile.mean(axis=0, dtype=np.float32).astype(np.uint16)
     for octave in range(N_OCTAVES):
-        band, steep = _octave(grey, octave, labels.shape, work)
-        add(f"gradient_{octave}", steep, octave, 2 * TOP)
-        add(f"band_{octave}", band, octave, TOP)
-    tops = np.asarray(scale, np.float64)[:, None]
+        _add(_octave(grey, octave, labels.shape, work), octave, labels, n, total, square)
+        names += [f"gradient_{octave}", f"band_{octave}"]
+    tops = np.array([TOP] * len(tile) + [2 * TOP, TOP] * N_OCTAVES, np.float64)[:, None]
     zero = np.zeros(n, np.int64)
     return RegionSums(
         places[0],
@@ -186,15 +193,28 @@ def _sums(
         np.stack([zero, zero, zero, places[4], places[5], places[6]]),
         histogram,
         tuple(names),
-        np.stack(total) / tops,
-        np.stack(square) / tops**2,
+        np.concatenate(total) / tops,
+        np.concatenate(square) / tops**2,
     )
 
 
-def _octave(
-    grey: UInt16, octave: int, shape_yx: tuple[int, ...], work: Workspace
-) -> tuple[Int32, Int32]:
-    """Band-pass and gradient of one octave, over the block alone."""
+def _add(
+    values: Int32,
+    octave: int,
+    labels: Int32,
+    n_regions: int,
+    total: list[Int64],
+    square: list[Int64],
+) -> None:
+    """Append the sums of (P, Y', X') values, and of their squares, to two lists."""
+    both = np.zeros((2, len(values), n_regions), np.int64)
+    add_values(labels, values, octave, both[0], both[1])
+    total.append(both[0])
+    square.append(both[1])
+
+
+def _octave(grey: UInt16, octave: int, shape_yx: tuple[int, ...], work: Workspace) -> Int32:
+    """Gradient and band-pass (2, Y', X') of one octave, over the block alone."""
     level = np.ascontiguousarray(grey)[None]
     for _ in range(octave):
         half = np.empty((1, level.shape[1] // 2, level.shape[2] // 2), np.uint16)
@@ -204,11 +224,11 @@ def _octave(
     twice = smooth_channel(once, work, "twice", is_volume=False)
     skip = FEATURE_HALO_PX // 2**octave - 5
     n_y, n_x = (-(-n // ALIGN_PX) * ALIGN_PX // 2**octave for n in shape_yx)
-    band, steep = (work.array(key, (n_y, n_x), np.int32) for key in ("band", "steep"))
+    maps: Int32 = work.array("maps", (2, n_y, n_x), np.int32)
     difference_and_gradient(
         np.ascontiguousarray(once[:, skip : skip + n_y + 6, skip : skip + n_x + 6]),
         np.ascontiguousarray(twice[:, skip : skip + n_y + 2, skip : skip + n_x + 2]),
-        band,
-        steep,
+        maps[1],
+        maps[0],
     )
-    return band, steep
+    return maps

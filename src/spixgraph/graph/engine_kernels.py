@@ -49,20 +49,24 @@ def difference_and_gradient(once: Array, twice: Array, band: Array, steep: Array
 
 @kernel
 def add_values(labels: Array, values: Array, octave: int, total: Array, square: Array) -> None:
-    """Add (Y', X') values and their squares; a value spans 2**octave pixels each way."""
+    """Add (P, Y', X') values and their squares to (P, n); a value spans 2**octave pixels a side."""
     for y in range(labels.shape[0]):
-        line, from_ = labels[y], values[y >> octave]
-        x = 0
-        while x < line.size:
-            label = line[x]
-            sum_, sum_sq = np.int64(0), np.int64(0)
-            while x < line.size and line[x] == label:
-                value = np.int64(from_[x >> octave])
-                sum_ += value
-                sum_sq += value * value
-                x += 1
-            total[label] += sum_
-            square[label] += sum_sq
+        line = labels[y]
+        begin = 0
+        while begin < line.size:
+            label, end = line[begin], begin + 1
+            while end < line.size and line[end] == label:
+                end += 1
+            for p in range(values.shape[0]):
+                from_ = values[p, y >> octave]
+                sum_, sum_sq = np.int64(0), np.int64(0)
+                for x in range(begin, end):
+                    value = np.int64(from_[x >> octave])
+                    sum_ += value
+                    sum_sq += value * value
+                total[p, label] += sum_
+                square[p, label] += sum_sq
+            begin = end
 
 
 @kernel
@@ -72,6 +76,23 @@ def add_histogram(labels: Array, levels: Array, shift: int, histogram: Array) ->
         line, from_ = labels[y], levels[y]
         for x in range(line.size):
             histogram[line[x], from_[x] >> shift] += 1
+
+
+@kernel
+def find_deciles(histogram: Array, out: Array) -> None:
+    """Write deciles (9, n) of (n, B) counts, linear within a bin, as parts of the range 0..1."""
+    n_bins = histogram.shape[1]
+    for i in range(histogram.shape[0]):
+        n_pixels = 0
+        for k in range(n_bins):
+            n_pixels += histogram[i, k]
+        place, below = 0, 0
+        for d in range(9):
+            wanted = n_pixels * ((d + 1) / 10)
+            while below + histogram[i, place] < wanted:
+                below += histogram[i, place]
+                place += 1
+            out[d, i] = (place + (wanted - below) / max(histogram[i, place], 1)) / n_bins
 
 
 @kernel

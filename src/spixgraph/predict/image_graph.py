@@ -4,13 +4,16 @@ Training, evaluation, the command line and the service all come through here, so
 pixels give the same graph everywhere.
 """
 
+import os
+
 from spixgraph.arrays import ImageZYXC, LabelsZYX, PixelSizeUm
-from spixgraph.config.recipe import GraphRecipe, RagParams, SuperpixelParams
+from spixgraph.config.recipe import BasinParams, GraphRecipe, RagParams, SuperpixelParams
 from spixgraph.graph.build import paper_graph, rag_graph
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.io.images import ImageSource, image_sha256
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.predict.steps import Steps
+from spixgraph.superpixels.basins import basin_labels
 from spixgraph.superpixels.slic import slic_labels
 
 _ALL = slice(None)
@@ -69,6 +72,13 @@ def _superpixels(
     image: ImageZYXC, params: SuperpixelParams, pixel_size_um: PixelSizeUm | None
 ) -> LabelsZYX:
     """Dispatch on the method; the one place that knows them all."""
+    if isinstance(params, BasinParams):
+        return basin_labels(
+            image,
+            nodes_per_megapixel=params.nodes_per_megapixel,
+            spacing_zyx=pixel_size_um,
+            workers=os.cpu_count() or 1,
+        )
     return slic_labels(
         image,
         n_segments=wanted_segments(image[..., 0].size, params.nodes_per_megapixel),

@@ -7,7 +7,7 @@ from spixgraph.predict.card import MemoryContract
 from spixgraph.resources import available_memory_bytes
 
 _BASE_BYTES = 60_000_000  # onnxruntime's session and compiled kernels
-_SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
+_SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel; basins stay below
 _MAPS_BYTES = (50.5, 11.0)  # the same for the texture maps of a graph with two scales or more
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
 _NODE_BYTES = {"rag": 300.0, "paper": 175.0}  # per node and hidden channel, while it runs

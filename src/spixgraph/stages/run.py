@@ -1,5 +1,6 @@
 """One run of the pipeline: where it works, on what data, with which settings."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -45,7 +46,12 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     ResourceError
         If the process is killed, as by the out-of-memory killer.
     """
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=get_context("spawn"),
+        initializer=_log_as_parent,
+        initargs=(logging.getLogger("spixgraph").getEffectiveLevel(),),
+    ) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
@@ -53,6 +59,12 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
                 f"the process of {_name_of(function)} was killed, most likely for want of memory; "
                 "use smaller images, batches or patches, or a machine with more memory"
             ) from error
+
+
+def _log_as_parent(level: int) -> None:
+    """Let a fresh process say as much as the one that started it."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("spixgraph").setLevel(level)
 
 
 def _name_of(function: Any) -> str:

@@ -1,5 +1,6 @@
 """Stage `train`: one network per model and seed, each in a process of its own."""
 
+import logging
 import os
 import subprocess
 import time
@@ -23,6 +24,10 @@ from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
+
+log = logging.getLogger(__name__)
+
+_EPOCHS_PER_LINE = 10
 
 
 def train(run: Run, model: ModelName) -> None:
@@ -100,7 +105,7 @@ def _fit(
         "device": pick_device(run.params.train.device),
         "threads": run.params.train.threads,
         "resume_path": run.layout.resume(model, seed),
-        "on_epoch": lambda record: _log_epoch(tracked, record),
+        "on_epoch": lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
     }
     if model == "cnn":
         images = {s: _annotated(run, prepared, s) for s in ("train", "val")}
@@ -118,7 +123,12 @@ def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImag
     ]
 
 
-def _log_epoch(tracked: TrackedRun, record: EpochRecord) -> None:
+def _report_epoch(tracked: TrackedRun, name: str, record: EpochRecord) -> None:
+    if record.epoch % _EPOCHS_PER_LINE == 0:
+        log.info(
+            "%s: epoch %d, loss %.3f, val macro IoU %.4f, %.0f s",
+            name, record.epoch, record.loss, record.macro_iou, record.seconds,
+        )  # fmt: skip
     tracked.log_metrics(
         {"loss": record.loss, "val_macro_iou": record.macro_iou, "rate": record.learning_rate},
         step=record.epoch,
