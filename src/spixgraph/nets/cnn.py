@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spixgraph.arrays import Float32, Float64, ImageZYXC, MaskZYX, ShapeZYX, require_image
+from spixgraph.arrays import Float32, ImageZYXC, MaskZYX, ShapeZYX, require_image
 from spixgraph.errors import InputError
 
 _NORM = ("batch", {"affine": True})
@@ -15,20 +15,17 @@ _WINDOWS_AT_ONCE = 4
 
 
 class PixelUNet(nn.Module):
-    """The U-Net of nnU-Net (doi:10.1038/s41592-020-01008-z), which standardises its own input.
+    """The U-Net of nnU-Net (doi:10.1038/s41592-020-01008-z).
 
     3D: the first level has kernels (1, 3, 3), and the first two halvings spare Z, since stacks
     have fewer and thicker slices than rows.
 
     Shapes
     ------
-    image : (B, C, Y, X) or (B, C, Z, Y, X) float32, intensities 0..1; each axis a multiple of the
-        window step (`window_step`)
+    image : (B, C, Y, X) or (B, C, Z, Y, X) float32, from `standardised`; each axis a
+        multiple of the window step (`require_window`)
     returns : (B, K, ...) float32, logits
     """
-
-    mean: Tensor
-    scale: Tensor
 
     def __init__(
         self, *, n_dims: int, n_channels: int, n_classes: int, channels: tuple[int, ...]
@@ -51,18 +48,10 @@ class PixelUNet(nn.Module):
             norm_name=_NORM,
         )
         self.n_dims = n_dims
-        shape = (1, n_channels) + (1,) * n_dims
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("scale", torch.ones(shape))
-
-    def standardise_by(self, mean: Float64, scale: Float64) -> None:
-        """Set the (C,) mean and standard deviation of the training images."""
-        self.mean.copy_(torch.from_numpy(mean).view_as(self.mean))
-        self.scale.copy_(torch.from_numpy(scale).view_as(self.scale))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map intensities to logits."""
-        return self.unet((image - self.mean) / self.scale)
+        return self.unet(image)
 
 
 def build_cnn(
@@ -102,6 +91,17 @@ def require_window(window_zyx: ShapeZYX, *, n_dims: int, levels: int) -> None:
         )
 
 
+def standardised(image: ImageZYXC) -> ImageZYXC:
+    """Give each channel of an image mean 0 and standard deviation 1 over all its pixels.
+
+    By its own figures and not by those of the training images: the next image may be darker.
+    """
+    pixels = image.reshape(-1, image.shape[-1])
+    mean = pixels.mean(0, dtype=np.float64)
+    spread = pixels.std(0, dtype=np.float64) + 1e-6
+    return ((image - mean) / spread).astype(np.float32)
+
+
 @torch.no_grad()
 def cnn_probabilities(
     net: PixelUNet,
@@ -139,7 +139,7 @@ def cnn_probabilities(
     if net.n_dims == 2 and len(image) > 1:
         raise InputError(f"a 2D network got an image of shape {image.shape}; Z must be 1")
     shape = image.shape[:3]
-    padded = pad_by_reflection(image, window_zyx)
+    padded = pad_by_reflection(standardised(image), window_zyx)
     pixels = torch.from_numpy(np.moveaxis(padded, -1, 0)[None])
     net = net.to(device).eval()
     probabilities = sliding_window_inference(

@@ -14,7 +14,7 @@ from spixgraph.config.params import CnnTraining
 from spixgraph.errors import InputError
 from spixgraph.evaluate.counts import confusion
 from spixgraph.nets.build import n_parameters
-from spixgraph.nets.cnn import PixelUNet, build_cnn, predict_cnn, require_window
+from spixgraph.nets.cnn import PixelUNet, build_cnn, predict_cnn, require_window, standardised
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
 from spixgraph.train.losses import class_weights, pixel_loss
@@ -71,8 +71,8 @@ def train_cnn(
     Parameters
     ----------
     train, val : sequence of AnnotatedImage
-        Pixels that are not annotated count nowhere. Standardisation and class weights come from
-        `train` alone; `val` picks the epoch, by the macro IoU of its pixels.
+        Pixels that are not annotated count nowhere. Class weights come from `train`
+        alone; `val` picks the epoch, by the macro IoU of its pixels.
     params : CnnTraining
     n_classes : int
     seed : int
@@ -115,7 +115,6 @@ def train_cnn(
     )
     with reproducible(seed, threads=threads):
         net = build_cnn(**build)
-        net.standardise_by(*_mean_and_scale(train))
         lesson = _PixelLesson(net.to(device), train, val, params, window, n_classes, device)
         fitted = fit(
             lesson,
@@ -151,7 +150,9 @@ class _PixelLesson:
         self.net, self.device = net, device
         self.val, self.params = val, params
         self.n_classes = n_classes
-        self.sampler = PatchSampler(train, window_zyx)
+        self.sampler = PatchSampler(
+            [AnnotatedImage(standardised(i.image), i.mask) for i in train], window_zyx
+        )
         self.weights = class_weights(_area_per_class(train, n_classes)).to(device)
         self.n_steps = params.steps_per_epoch
 
@@ -178,15 +179,6 @@ class _PixelLesson:
             )
             total += confusion(item.mask, mask, n_classes=self.n_classes)
         return total
-
-
-def _mean_and_scale(images: Sequence[AnnotatedImage]) -> tuple[Float64, Float64]:
-    """Mean and standard deviation of each channel over all pixels of all images."""
-    flat = [item.image.reshape(-1, item.image.shape[-1]) for item in images]
-    n_pixels = sum(map(len, flat))
-    mean = np.sum([pixels.sum(0, dtype=np.float64) for pixels in flat], axis=0) / n_pixels
-    spread = np.sum([np.square(pixels - mean).sum(0) for pixels in flat], axis=0) / n_pixels
-    return mean, np.sqrt(spread) + 1e-6
 
 
 def _area_per_class(images: Sequence[AnnotatedImage], n_classes: int) -> Float64:

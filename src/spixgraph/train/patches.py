@@ -22,7 +22,7 @@ from spixgraph.nets.cnn import pad_by_reflection
 CLASS_SHARE = 1 / 3
 """Part of the patches that are drawn around a class picked evenly, so that rare ones are seen."""
 MAX_GAIN = 1.25
-MAX_OFFSET = 0.1
+MAX_OFFSET = 0.3  # standard deviations of the image
 _ANCHORS = 20_000  # most pixels kept, per image and per class of it, to draw patches around
 
 
@@ -33,7 +33,7 @@ class AnnotatedImage:
     Attributes
     ----------
     image : (Z, Y, X, C) float32
-        Scaled with image-wide limits to 0..1.
+        Scaled with image-wide limits to 0..1, or standardised.
     mask : (Z, Y, X) uint8
         Class ids; 255 is not annotated.
     """

@@ -11,6 +11,7 @@ from spixgraph.nets.cnn import (
     pad_by_reflection,
     predict_cnn,
     require_window,
+    standardised,
 )
 
 CHANNELS = (4, 6, 8)
@@ -20,9 +21,7 @@ WINDOW_3D: ShapeZYX = (4, 16, 16)
 
 def build(n_dims: int) -> PixelUNet:
     torch.manual_seed(0)
-    net = build_cnn(n_dims=n_dims, n_channels=2, n_classes=3, channels=CHANNELS).eval()
-    net.standardise_by(np.array([0.5, 0.2]), np.array([0.3, 0.1]))
-    return net
+    return build_cnn(n_dims=n_dims, n_channels=2, n_classes=3, channels=CHANNELS).eval()
 
 
 def picture(shape: ShapeZYX) -> ImageZYXC:
@@ -49,17 +48,25 @@ def test_any_size_is_predicted(n_dims: int, shape: ShapeZYX) -> None:
 @torch.no_grad()
 def test_one_window_is_the_plain_network() -> None:
     net, image = build(2), picture(WINDOW_2D)
-    wanted = net(torch.from_numpy(image[0].transpose(2, 0, 1)[None])).softmax(1)[0].numpy()
+    pixels = standardised(image)[0].transpose(2, 0, 1)
+    wanted = net(torch.from_numpy(pixels[None])).softmax(1)[0].numpy()
     got = cnn_probabilities(net, image, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
     np.testing.assert_allclose(got[:, 0], wanted, atol=1e-5)
 
 
-@torch.no_grad()
-def test_network_standardises_its_input() -> None:
-    net, image = build(2), torch.rand(1, 2, 16, 16)
-    mean = torch.tensor([0.5, 0.2]).view(1, 2, 1, 1)
-    scale = torch.tensor([0.3, 0.1]).view(1, 2, 1, 1)
-    torch.testing.assert_close(net(image), net.unet((image - mean) / scale))
+def test_each_channel_is_standardised_by_its_own_image() -> None:
+    image = standardised(picture((2, 9, 7)) * np.float32([0.2, 5.0]) + 1)
+    np.testing.assert_allclose(image.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(image.std((0, 1, 2)), 1, atol=1e-4)
+    assert np.isfinite(standardised(np.zeros((1, 4, 4, 1), np.float32))).all()
+
+
+def test_a_darker_copy_gets_the_same_mask() -> None:
+    net, image = build(2), picture((1, 20, 33))
+    kwargs = {"window_zyx": WINDOW_2D, "overlap": 0.25, "device": "cpu"}
+    got = cnn_probabilities(net, image * np.float32(0.4), **kwargs)  # type: ignore[arg-type]
+    wanted = cnn_probabilities(net, image, **kwargs)  # type: ignore[arg-type]
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 
 @torch.no_grad()
@@ -67,7 +74,8 @@ def test_windows_are_put_together_without_seams() -> None:
     """A network that sees one pixel at a time gives the same in windows as on the whole."""
     net, image = build(2), picture((1, 40, 53))
     net.unet = torch.nn.Conv2d(2, 3, 1)
-    wanted = net(torch.from_numpy(image[0].transpose(2, 0, 1)[None])).softmax(1)[0].numpy()
+    pixels = standardised(image)[0].transpose(2, 0, 1)
+    wanted = net(torch.from_numpy(pixels[None])).softmax(1)[0].numpy()
     got = cnn_probabilities(net, image, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
     np.testing.assert_allclose(got[:, 0], wanted, atol=1e-5)
 

@@ -81,13 +81,6 @@ def test_it_learns_and_scores_whole_images() -> None:
     assert majority.macro_iou < 0.5
 
 
-def test_standardisation_comes_from_training_images() -> None:
-    pixels = np.concatenate([item.image.ravel() for item in TRAIN])
-    net = train().net
-    assert net.mean.item() == pytest.approx(pixels.mean(), rel=1e-5)
-    assert net.scale.item() == pytest.approx(pixels.std(), rel=1e-4)
-
-
 def test_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     def killed(record: EpochRecord) -> None:
         raise KeyboardInterrupt
