@@ -24,7 +24,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 @click.argument("out", type=_FILE)
 @click.option("--nodes-per-megapixel", default=3000.0, show_default=True, type=float)
 @click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
-@click.option("--max-memory", help="Refuse to use more, such as 2GB or 500MiB.")
+@click.option("--max-memory", help="Refuse to start if the estimate is above this, as in 2GB.")
 @click.option("--roi", help="Y0:Y1,X0:X1 in pixels, on barrier lines; the whole image by default.")
 @click.option("--axes", help="Axes of the file, such as YXC, where it does not say.")
 @click.option("--pixel-size-um", type=(float, float, float), metavar="Z Y X")

@@ -55,7 +55,7 @@ def test_one_window_is_the_plain_network() -> None:
 
 
 def test_each_channel_is_standardised_by_its_own_image() -> None:
-    image = standardised(picture((2, 9, 7)) * np.float32([0.2, 5.0]) + 1)
+    image = standardised(picture((2, 9, 7)) * np.array([0.2, 5.0], np.float32) + 1)
     np.testing.assert_allclose(image.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(image.std((0, 1, 2)), 1, atol=1e-4)
     assert np.isfinite(standardised(np.zeros((1, 4, 4, 1), np.float32))).all()
