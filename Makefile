@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real report test lint types contracts unit pipelines serving clean
+.PHONY: help env demo real report test lint types contracts unit chains clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,7 +37,7 @@ real: env ## the same stages on a real data set: make real DATA=path/to/dataset
 report: env ## write reports/ again from the stored evaluation
 	python -m pipelines.report
 
-test: lint types contracts unit pipelines serving ## everything that CI runs
+test: lint types contracts unit chains ## everything that CI runs
 
 lint: env
 	ruff check
@@ -52,11 +52,9 @@ contracts: env
 unit: env ## unit and property tests
 	pytest -n $(PYTEST_WORKERS) -m "not pipeline and not serving" src tests
 
-pipelines: env ## DVC stages, the chain without DVC, clone and reproduce
-	pytest -m pipeline tests
+chains: env ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served
+	pytest -n $(PYTEST_WORKERS) --dist loadfile -m "pipeline or serving" tests
 
-serving: env ## build a Bento, serve it, compare
-	pytest -m serving tests
-
-clean: ## remove what the pipeline made, keep .venv
-	rm -rf data models/* reports build runs mlflow.db mlartifacts dvc.lock
+clean: ## remove what the pipeline made; data sets, .venv and MLflow's records stay
+	rm -rf $(addprefix data/,phantom prepared superpixels graphs masks) reports build
+	rm -rf $(addprefix models/,checkpoints evaluation metrics.json selected.json bundle verification.json)
