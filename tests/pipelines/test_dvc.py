@@ -98,7 +98,7 @@ def test_everything_from_scratch_gives_the_same_bundle(reproduced: Path, tmp_pat
 def test_a_new_image_costs_one_graph(reproduced: Path, tmp_path: Path):
     data = tmp_path / "grown"
     shutil.copytree(reproduced / "data/phantom", data)
-    rows = list(csv.DictReader((data / "manifest.csv").open()))
+    rows = list(csv.DictReader((data / "manifest.csv").read_text().splitlines()))
     new = {**rows[0], "id": "new", "group": "new", "split": "train"}
     for kind in ("image", "mask"):
         path = Path(rows[0][kind])
