@@ -21,7 +21,7 @@ import click
 import numpy as np
 import tifffile
 
-from spixgraph.arrays import NOT_ANNOTATED, Array
+from spixgraph.arrays import NOT_ANNOTATED, Array, ImageZYXC, LabelsZYX
 from spixgraph.evaluate.counts import confusion, scores
 from spixgraph.graph.engine import stream_graph
 from spixgraph.io.dataset import read_dataset
@@ -33,7 +33,6 @@ from spixgraph.superpixels.basins import basin_labels
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.superpixels.slic import slic_labels
 
-SLIC = {"sigma_px": 1.0, "max_iterations": 5}
 ALL = (slice(None), slice(None), slice(None))
 
 
@@ -85,8 +84,14 @@ def _graph(path: Path, out: Path, nodes: float, workers: int) -> None:
 def _slic(path: Path, nodes: float) -> None:
     with open_image(path) as source:
         image = read_scaled(source, intensity_limits(source), *ALL)
-    wanted = int(nodes * image.size / 1e6)
-    slic_labels(image, n_segments=wanted, compactness=0.1, **SLIC)  # type: ignore[arg-type]
+    _slic_labels(image, nodes, compactness=0.1)
+
+
+def _slic_labels(image: ImageZYXC, nodes: float, *, compactness: float) -> LabelsZYX:
+    wanted = int(nodes * image[..., 0].size / 1e6)
+    return slic_labels(
+        image, n_segments=wanted, compactness=compactness, sigma_px=1.0, max_iterations=5
+    )
 
 
 def ceiling(folders: list[Path], n_images: int) -> None:
@@ -110,11 +115,7 @@ def _ceilings(image: Path, mask: Path, nodes: int) -> list[float]:
         pixels = read_scaled(source, intensity_limits(source), *ALL)
     truth = read_mask(mask)
     n_classes = int(truth[truth != NOT_ANNOTATED].max()) + 1
-    wanted = int(nodes * truth.size / 1e6)
-    found = [
-        slic_labels(pixels, n_segments=wanted, compactness=c, **SLIC)  # type: ignore[arg-type]
-        for c in (0.1, 0.3)
-    ]
+    found = [_slic_labels(pixels, nodes, compactness=c) for c in (0.1, 0.3)]
     found.append(basin_labels(pixels, nodes_per_megapixel=nodes, workers=2))
     best = [ceiling_mask(labels, truth, n_classes) for labels in found]
     found_iou = [scores(confusion(truth, b, n_classes=n_classes)).macro_iou for b in best]

@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from spixgraph.io.phantoms import write_phantom_dataset
-
 from pipelines._stage import stage
+from spixgraph.io.phantoms import write_phantom_dataset
 from spixgraph.stages.run import Run
 
 

@@ -74,7 +74,7 @@ def check(
 
     Nothing is changed. The exit status is 0 if the data set is sound, else 1. 255 in a mask means
     "not annotated".
-    """  # noqa: D301
+    """
     _, report = load_dataset(
         dataset,
         where=_conditions(where),
@@ -178,7 +178,7 @@ def phantom(out: Path, kind: str, size: str, images: int, seed: int) -> None:
       spixgraph data phantom giant --kind layers --size 32768x32768 --images 3
 
     Images are written tile by tile, so they may be larger than the memory.
-    """  # noqa: D301
+    """
     default = (32, 128, 128) if kind == "nuclei3d" else (1, 512, 512)
     shape = _shape(size) if size else default
     with Progress(console=Console(stderr=True)) as progress:

@@ -39,7 +39,7 @@ def experiment(
     allow_shared_groups: bool,
     as_json: bool,
 ) -> None:
-    r"""Train and compare models on DATASET, a folder with manifest.csv or images/ and masks/.
+    """Train and compare models on DATASET, a folder with manifest.csv or images/ and masks/.
 
     Writes report.html, report.json and the model bundles to --out. A run that was stopped goes on
     where it was when the command is given again.

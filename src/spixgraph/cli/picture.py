@@ -15,7 +15,7 @@ from spixgraph.errors import InputError
 )
 @click.option("--axes", help="Axes of the image file, as in ZYX or YXC.")
 def picture(image: Path, out: Path, model: Path, axes: str | None) -> None:
-    r"""Draw IMAGE | superpixels | graph | mask side by side into the PNG file OUT.
+    """Draw IMAGE | superpixels | graph | mask side by side into the PNG file OUT.
 
     \b
     Example:

@@ -148,10 +148,9 @@ def _blocks(plan: BasinPlan, roi: Roi | None) -> tuple[range, range]:
     _, n_y, n_x = plan.grid.n_blocks_zyx
     if roi is None:
         return range(n_y), range(n_x)
-    return tuple(  # type: ignore[return-value]
-        _block_range(span, size, plan.grid.block_zyx[1])
-        for span, size in zip(roi, plan.grid.shape_zyx[1:], strict=True)
-    )
+    (y, x), (size_y, size_x) = roi, plan.grid.shape_zyx[1:]
+    block_px = plan.grid.block_zyx[1]
+    return _block_range(y, size_y, block_px), _block_range(x, size_x, block_px)
 
 
 def _block_range(span: slice, size: int, block_px: int) -> range:

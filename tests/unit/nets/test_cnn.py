@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -34,13 +36,12 @@ def picture(shape: ShapeZYX) -> ImageZYXC:
 )
 def test_any_size_is_predicted(n_dims: int, shape: ShapeZYX) -> None:
     window = WINDOW_2D if n_dims == 2 else WINDOW_3D
-    kwargs = {"window_zyx": window, "overlap": 0.25, "device": "cpu"}
     net, image = build(n_dims), picture(shape)
-    probabilities = cnn_probabilities(net, image, **kwargs)  # type: ignore[arg-type]
+    probabilities = cnn_probabilities(net, image, window_zyx=window, overlap=0.25, device="cpu")
     assert probabilities.shape == (3, *shape)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
-    mask = predict_cnn(net, image, **kwargs)  # type: ignore[arg-type]
+    mask = predict_cnn(net, image, window_zyx=window, overlap=0.25, device="cpu")
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, probabilities.argmax(0))
 
@@ -63,9 +64,8 @@ def test_each_channel_is_standardised_by_its_own_image() -> None:
 
 def test_a_darker_copy_gets_the_same_mask() -> None:
     net, image = build(2), picture((1, 20, 33))
-    kwargs = {"window_zyx": WINDOW_2D, "overlap": 0.25, "device": "cpu"}
-    got = cnn_probabilities(net, image * np.float32(0.4), **kwargs)  # type: ignore[arg-type]
-    wanted = cnn_probabilities(net, image, **kwargs)  # type: ignore[arg-type]
+    predict = partial(cnn_probabilities, net, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
+    got, wanted = predict(image * np.float32(0.4)), predict(image)
     np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 

@@ -73,8 +73,8 @@ def contacts_slow(labels, gradient):
         for a in np.ndindex(*labels.shape):
             b = tuple(i + (k == axis) for k, i in enumerate(a))
             if b[axis] < labels.shape[axis] and labels[a] != labels[b]:
-                pair = tuple(sorted((int(labels[a]), int(labels[b]))))
-                row = found.setdefault(pair, [0, 0])  # type: ignore[arg-type]
+                u, v = sorted((int(labels[a]), int(labels[b])))
+                row = found.setdefault((u, v), [0, 0])
                 row[0] += 1
                 row[1] += max(int(gradient[a]), int(gradient[b]))
     return found
