@@ -16,6 +16,8 @@ from spixgraph.stages.reuse import code_sha256, keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
+_DISPATCH = "predict/image_graph.py"
+
 
 def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
     """Cut every image into superpixels; `<id>.zarr` per image."""
@@ -29,7 +31,7 @@ def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
 
     made_from = {
         "params": recipe.superpixels.model_dump(mode="json"),
-        "code": code_sha256("superpixels", "io"),
+        "code": code_sha256("superpixels", "io", _DISPATCH),
     }
     wanted = {name: {**made_from, **_image_key(item)} for name, item in items.items()}
     timed = _Timed(run, "superpixels", recipe_name, make)
@@ -53,7 +55,7 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
     made_from = {
         "params": recipe.graph.model_dump(mode="json"),
         "n_classes": prepared.n_classes,
-        "code": code_sha256("graph", "io"),
+        "code": code_sha256("graph", "io", _DISPATCH),
     }
     wanted = {
         name: {

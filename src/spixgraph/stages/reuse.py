@@ -17,11 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def code_sha256(*rooms: str) -> str:
-    """Hash the source files of these rooms of the package; of the whole package without any."""
+    """Hash the source of these rooms or files of the package; of the whole package without any."""
     package = Path(spixgraph.__file__).parent
     digest = hashlib.sha256()
     for room in rooms or (".",):
-        for path in sorted((package / room).rglob("*.py")):
+        found = [package / room] if room.endswith(".py") else sorted((package / room).rglob("*.py"))
+        for path in found:
             digest.update(path.relative_to(package).as_posix().encode() + b"\0")
             digest.update(sha256_file(path).encode())
     return digest.hexdigest()

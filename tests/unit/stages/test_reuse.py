@@ -56,3 +56,7 @@ def test_a_lost_output_is_made_again(tmp_path: Path):
 def test_code_hash_differs_between_rooms():
     assert code_sha256("io") == code_sha256("io")
     assert len({code_sha256("io"), code_sha256("graph"), code_sha256()}) == 3
+    assert code_sha256("io", "predict/card.py") not in {
+        code_sha256("io"),
+        code_sha256("io", "files.py"),
+    }
