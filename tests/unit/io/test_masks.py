@@ -84,7 +84,9 @@ def test_zarr_carries_label_metadata_and_a_pyramid(tmp_path):
 
 
 def test_zarr_is_valid_for_ome_zarr_models(tmp_path):
-    models = pytest.importorskip("ome_zarr_models.v05.image_label", reason="ome-zarr-models is not installed")
+    models = pytest.importorskip(
+        "ome_zarr_models.v05.image_label", reason="ome-zarr-models is not installed"
+    )
     path = tmp_path / "m.zarr"
     write_mask(path, random_mask((3, 40, 50)), class_names=NAMES, colours=COLOURS)
     label = models.ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
