@@ -16,7 +16,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from spixgraph.config.recipe import GraphRecipe
 from spixgraph.predict.bundle import bundle_sha256
+from tests.real_data import real_data
 from tests.toy_bundle import blob_image, write_toy_bundle
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(420)]
@@ -37,7 +39,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle")
+    """With the default recipe, the one that users serve."""
+    return write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle", recipe=GraphRecipe())
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,15 @@ def post(served: Served, data: bytes, **fields: str) -> httpx.Response:
 def test_mask_has_the_bytes_of_the_command(served, environment, tmp_path, kind):
     image, out = tmp_path / f"image.{kind}", tmp_path / f"mask.{kind}"
     image.write_bytes(image_bytes(kind))
+    spixgraph(environment, "segment", image, out, "--model", served.bundle)
+    response = post(served, image.read_bytes())
+    assert response.status_code == 200, response.text
+    assert response.content == out.read_bytes()
+
+
+def test_a_real_image_has_the_mask_of_the_command(served, environment, tmp_path):
+    image = min((real_data("axon_tem") / "images").iterdir())
+    out = tmp_path / "mask.png"
     spixgraph(environment, "segment", image, out, "--model", served.bundle)
     response = post(served, image.read_bytes())
     assert response.status_code == 200, response.text

@@ -23,7 +23,7 @@ from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open
 from spixgraph.stages.run import RECIPES, Run, alone
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.superpixels.store import load_labels
-from spixgraph.train.gpu_memory import peak_gpu_bytes
+from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def predict_masks(run: Run, model: ModelName, seed: int) -> None:
     costs = {}
     with atomic_path(folder) as part:
         for split in SPLITS:
+            reset_gpu_peak()
             with PeakMemory() as memory:
                 seconds: dict[str, float] = {}
                 for item in prepared.split(split):
