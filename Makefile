@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real report test lint types contracts unit chains clean
+.PHONY: help env demo real report test lint types contracts unit chains test-browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,10 +50,14 @@ contracts: env
 	lint-imports
 
 unit: env ## unit and property tests
-	pytest -n $(PYTEST_WORKERS) -m "not pipeline and not serving" src tests
+	pytest -n $(PYTEST_WORKERS) -m "not pipeline and not serving and not browser" src tests
 
 chains: env ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served
 	pytest -n $(PYTEST_WORKERS) --dist loadfile -m "pipeline or serving" tests
+
+test-browser: env ## the page in a headless Chromium, which is installed on Debian where it is missing
+	command -v chromium >/dev/null || apt-get install -y --no-install-recommends chromium
+	pytest -m browser tests/browser
 
 clean: ## remove what the pipeline made; data sets, .venv and MLflow's records stay
 	rm -rf $(addprefix data/,phantom prepared superpixels graphs masks) reports build

@@ -23,7 +23,7 @@ import tifffile
 
 from spixgraph.arrays import NOT_ANNOTATED, Array, ImageZYXC, LabelsZYX
 from spixgraph.evaluate.counts import confusion, scores
-from spixgraph.graph.engine import stream_graph
+from spixgraph.graph.stream import stream_graph
 from spixgraph.io.dataset import read_dataset
 from spixgraph.io.images import ArraySource, open_image
 from spixgraph.io.limits import intensity_limits, read_scaled

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from spixgraph.arrays import Float32, Float64, Int64
-from spixgraph.config.recipe import GraphRecipe, SlicParams
+from spixgraph.config.recipe import BasinParams, GraphRecipe, SlicParams
 from spixgraph.files import sha256_file, write_json
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.io.images import ArraySource, ImageSource
@@ -25,6 +25,8 @@ CLASSES = [
     {"id": 1, "name": "cell", "colour": "#ffb000"},
 ]
 RECIPE = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=20_000.0, sigma_px=0.0))
+BASINS = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=4000.0))
+"""A recipe that streams."""
 
 
 def blob_image(size: int = 48, *, seed: int = 0, channels: int = 1) -> ArraySource:
@@ -62,25 +64,34 @@ def write_toy_bundle(
     source: ImageSource | None = None,
     recipe: GraphRecipe = RECIPE,
     seed: int = 0,
+    decoder: Sequence[str] = (),
     **card: Any,
 ) -> Path:
-    """Write a bundle whose features and scaling are those of `source`; `card` replaces fields."""
+    """Write a bundle whose features and scaling are those of `source`; `card` replaces fields.
+
+    `decoder` names the columns of a pixel; they are scaled by mean 0.1 and scale 0.5.
+    """
     source = source or blob_image()
     _, graph = graph_of_image(source, recipe)
     path.mkdir(parents=True)
     (path / "LICENSE").write_text("public domain\n")
-    write_toy_onnx(path / "model.onnx", graph.x.shape[1], graph.edge_attr.shape[1], seed=seed)
+    widths = (graph.x.shape[1], graph.edge_attr.shape[1])
+    write_toy_onnx(path / "model.onnx", *widths, seed=seed, n_pixel_columns=len(decoder))
     z, _, _, n_channels = source.info.shape_zyxc
     value = {
         "schema_version": 1,
         "name": "spixgraph-toy",
         "network": "gnn",
         "n_parameters": 2 * graph.x.shape[1] + 2,
+        "n_layers": 1,
         "recipe": recipe.model_dump(mode="json"),
         "n_dims": 2 if z == 1 else 3,
         "n_channels": n_channels,
         "node_features": _columns(fit_scaling([graph.x], graph.feature_names)),
         "edge_features": _columns(fit_scaling([graph.edge_attr], graph.edge_feature_names)),
+        "decoder": {"columns": [{"name": n, "mean": 0.1, "scale": 0.5} for n in decoder]}
+        if decoder
+        else None,
         "classes": CLASSES,
         "pixel_size_um_range": [0.4, 0.6],
         "metrics": {"macro_iou": 0.8, "accuracy": 0.9},
@@ -94,9 +105,19 @@ def write_toy_bundle(
 
 
 def write_toy_onnx(
-    path: Path, n_features: int, n_edge_features: int, *, seed: int = 0, inputs: Sequence[str] = ()
+    path: Path,
+    n_features: int,
+    n_edge_features: int,
+    *,
+    seed: int = 0,
+    inputs: Sequence[str] = (),
+    n_pixel_columns: int = 0,
 ) -> None:
-    """Write the network; `inputs` adds names that no region graph has."""
+    """Write the network; `inputs` adds names that no region graph has.
+
+    With pixel columns it gives weights, too: a tenth of the logits, times 1 for the first column, 2
+    for the second, and so on, the sign turned for the second class.
+    """
     w, b = weights(n_features, seed=seed)
     names = {"w": w, "b": b, "zero": np.zeros((1, 2), np.float32), "tenth": np.float32(0.1)}
     names |= {"first": np.zeros(1, np.int64), "axis0": np.zeros(1, np.int64)}
@@ -143,8 +164,27 @@ def write_toy_onnx(
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("n", 2))],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in names.items()],
     )
+    if n_pixel_columns:
+        _add_pixel_weights(graph, n_pixel_columns)
     opset = helper.make_opsetid("", 18)
     onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+
+
+def slow_pixel_weights(logits: Float32, n_columns: int) -> Float32:
+    """The obvious twin of the weights."""
+    steps = np.arange(1, n_columns + 1) * np.array([[0.1], [-0.1]])
+    return (logits[:, :, None] * steps).astype(np.float32)
+
+
+def _add_pixel_weights(graph: onnx.GraphProto, n_columns: int) -> None:
+    steps = (np.arange(1, n_columns + 1) * np.array([[0.1], [-0.1]])).astype(np.float32)
+    graph.initializer.append(numpy_helper.from_array(steps[None], "steps"))
+    graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "axis2"))
+    graph.node.append(helper.make_node("Unsqueeze", ["logits", "axis2"], ["tall"]))
+    graph.node.append(helper.make_node("Mul", ["tall", "steps"], ["pixel_weights"]))
+    shape = ("n", 2, n_columns)
+    value = helper.make_tensor_value_info("pixel_weights", TensorProto.FLOAT, shape)
+    graph.output.append(value)
 
 
 def _columns(scaling: Scaling) -> list[dict[str, Any]]:

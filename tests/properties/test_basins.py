@@ -13,15 +13,16 @@ from spixgraph.superpixels.basins.block import (
     label_block,
     merge_basins,
 )
-from spixgraph.superpixels.basins.grid import BarrierGrid
+from spixgraph.superpixels.basins.grid import BarrierGrid, BasinPlan
 from spixgraph.superpixels.basins.image import label_blocks
 from spixgraph.superpixels.basins.levels import ImageLevels, read_with_halo
-from spixgraph.superpixels.basins.plan import BasinPlan
 from tests.unit.superpixels.basins_slow import (
     basins_slow,
+    by_first_pixel,
     contacts_slow,
     gradient_slow,
     merge_slow,
+    rounded_slow,
     smooth_slow,
 )
 
@@ -48,65 +49,92 @@ def tiles(draw):
     return tile, halo
 
 
-@given(tiles())
+@given(tiles(), st.sampled_from([256, 512]))
 @quick
-def test_gradient_basins_sums_and_contacts_match_the_slow_twins(tile_halo):
+def test_gradient_basins_sums_and_contacts_match_the_slow_twins(tile_halo, block_px):
     tile, halo = tile_halo
-    found = find_basins(tile, halo, Workspace())
+    plan, shape = plan_of(tile, halo, block_px=block_px)
+    found = find_basins(tile, halo, shape, plan, Workspace())
     graph = found.graph
     gradient = gradient_slow(tile, halo)
     np.testing.assert_array_equal(found.gradient, gradient)
-    labels = basins_slow(gradient, is_volume=halo[0] > 0)
+    rounded = rounded_slow(gradient, plan.flatness)
+    labels = basins_slow(rounded, is_volume=halo[0] > 0)
     np.testing.assert_array_equal(found.labels, labels)
-    assert graph.n_regions == labels.max() + 1
-    np.testing.assert_array_equal(
-        graph.regions.n_pixels[: graph.n_regions], np.bincount(labels.flat)
-    )
-    for p, plane in enumerate(found.planes):
+    n = labels.max() + 1
+    assert graph.n_regions == n
+    np.testing.assert_array_equal(graph.regions.n_pixels[:n], np.bincount(labels.flat))
+    axes = (0, 1, 2) if halo[0] else (1, 2)
+    rim = tuple(slice(3, -3) if axis in axes else slice(None) for axis in range(3))
+    planes = [*(smooth_slow(channel, axes)[rim] for channel in tile), gradient]
+    for p, plane in enumerate(planes):
         total = np.bincount(labels.flat, plane.ravel())
-        np.testing.assert_array_equal(graph.regions.total[: graph.n_regions, p], total)
-    np.testing.assert_array_equal(found.planes[-1], gradient)
+        np.testing.assert_array_equal(graph.regions.total[:n, p], total)
     assert _contacts(graph) == contacts_slow(labels, gradient)
 
 
+def plan_of(tile, halo, *, block_px=512, merge_cost=0.0, weights=None):
+    """A plan for one block, and the size of the block."""
+    z, y, x = (n - 2 * h for n, h in zip(tile.shape[1:], halo, strict=True))
+    block = (64, 64, 64) if halo[0] else (1, block_px, block_px)
+    grid = BarrierGrid((z, y, x), block, halo[0] > 0)
+    return BasinPlan(grid, weights or (1.0,) * len(tile), merge_cost), (z, y, x)
+
+
 def _contacts(graph):
-    rows = zip(
-        graph.contacts.key[: graph.n_contacts].tolist(),
-        graph.contacts.border[: graph.n_contacts].tolist(),
-        strict=True,
-    )
-    pairs = {(k >> 16 & 0xFFFF, k & 0xFFFF): [b >> 40, b & ((1 << 40) - 1)] for k, b in rows}
+    """Map (u, v) to [faces, sum of gradients, largest gradient]."""
+    columns = (rows[: graph.n_contacts].tolist() for rows in graph.contacts)
+    rows = list(zip(*columns, strict=True))
+    pairs = {
+        (k >> 16 & 0xFFFF, k & 0xFFFF): [b >> 40, b & ((1 << 40) - 1), top] for k, b, top in rows
+    }
     assert len(pairs) == graph.n_contacts
     return pairs
 
 
+@given(tiles(), st.sampled_from([0.3, 0.125]))
+@quick
+def test_weights_scale_the_channels(tile_halo, weight):
+    tile, halo = tile_halo
+    weights = (1.0, weight, weight)[: len(tile)]
+    plan, shape = plan_of(tile, halo, weights=weights)
+    factor = np.array(weights, np.float32)[:, None, None, None]
+    weighed = np.rint(tile * factor).astype(np.uint16)
+    found = find_basins(tile, halo, shape, plan, Workspace()).gradient.copy()
+    same = find_basins(weighed, halo, shape, plan_of(tile, halo)[0], Workspace()).gradient
+    np.testing.assert_array_equal(found, same)
+
+
 @given(tiles())
 @quick
-def test_planes_are_the_channels_smoothed_once(tile_halo):
+def test_a_block_inside_a_wider_tile_is_the_same(tile_halo):
     tile, halo = tile_halo
-    found = find_basins(tile, halo, Workspace())
-    axes = (0, 1, 2) if halo[0] else (1, 2)
-    rim = tuple(slice(3, -3) if axis in axes else slice(None) for axis in range(3))
-    for plane, channel in zip(found.planes, tile, strict=False):
-        np.testing.assert_array_equal(plane, smooth_slow(channel, axes)[rim])
+    plan, shape = plan_of(tile, halo)
+    begin = tuple(h + 3 * (h > 0) for h in halo)
+    wide = np.pad(tile, [(0, 0), *((3 * (h > 0), 5 * (h > 0)) for h in halo)])
+    found = find_basins(wide, begin, shape, plan, Workspace()).labels.copy()
+    np.testing.assert_array_equal(found, find_basins(tile, halo, shape, plan, Workspace()).labels)
 
 
 @given(tiles(), st.floats(0, 40))
 @quick
 def test_merging_matches_the_slow_twin(tile_halo, log_cost):
     tile, halo = tile_halo
-    merge_cost = 2.0**log_cost
-    graph = find_basins(tile, halo, Workspace()).graph
-    wanted = merge_slow(
+    plan, shape = plan_of(tile, halo, merge_cost=2.0**log_cost)
+    found = find_basins(tile, halo, shape, plan, Workspace())
+    graph, basins = found.graph, found.labels
+    wanted, left = merge_slow(
         graph.regions.n_pixels[: graph.n_regions],
         graph.regions.total[: graph.n_regions],
         _contacts(graph),
-        merge_cost,
+        plan.merge_cost,
     )
-    basins = find_basins(tile, halo, Workspace()).labels
-    labels, n_regions = label_block(tile, halo, merge_cost, Workspace())
-    np.testing.assert_array_equal(labels, np.asarray(wanted)[basins])
-    assert n_regions == max(wanted) + 1
+    labels, name, n_regions, merged = label_block(tile, halo, shape, plan, Workspace())
+    np.testing.assert_array_equal(labels, by_first_pixel(np.asarray(wanted)[basins]))
+    assert n_regions == labels.max() + 1
+    assert _contacts(merged.graph) == left
+    for end in set(wanted):
+        assert (labels[np.asarray(wanted)[basins] == end] == name[end]).all()
 
 
 @st.composite
@@ -121,7 +149,7 @@ def region_graphs(draw):
     sides = rng.integers(1, 9, len(chosen))
     steep = sides * rng.integers(0, draw(st.sampled_from([1, 5, 3000])), len(chosen))
     borders = zip(sides.tolist(), steep.tolist(), strict=True)
-    contacts = {pairs[i]: list(b) for i, b in zip(chosen, borders, strict=True)}
+    contacts = {pairs[i]: [*b, b[1] // b[0]] for i, b in zip(chosen, borders, strict=True)}
     return n_pixels, mean * n_pixels[:, None], contacts
 
 
@@ -134,12 +162,14 @@ def test_merging_of_any_graph_matches_the_slow_twin(region_graph, log_cost):
     regions.n_pixels[: len(n_pixels)] = n_pixels
     regions.total[: len(n_pixels)] = total
     rows.key[:] = [u << 16 | v for u, v in contacts]
-    rows.border[:] = [sides << 40 | steep for sides, steep in contacts.values()]
+    rows.border[:] = [sides << 40 | steep for sides, steep, _ in contacts.values()]
+    rows.top[:] = [top for _, _, top in contacts.values()]
     graph = BasinGraph(regions, rows, len(n_pixels), len(contacts))
     n_regions = merge_basins(graph, 2.0**log_cost, work)
-    wanted = merge_slow(n_pixels, total, contacts, 2.0**log_cost)
+    wanted, left = merge_slow(n_pixels, total, contacts, 2.0**log_cost)
     assert regions.parent[: len(n_pixels)].tolist() == wanted
-    assert n_regions == max(wanted) + 1
+    assert n_regions == len(set(wanted))
+    assert _contacts(graph) == left
 
 
 @st.composite

@@ -1,13 +1,13 @@
 """A real Bento, built and served; minutes, so behind the marker `serving`."""
 
 import io
+import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from spixgraph.config.recipe import GraphRecipe
 from spixgraph.predict.bundle import bundle_sha256
 from tests.real_data import real_data
-from tests.toy_bundle import blob_image, write_toy_bundle
+from tests.serving.server import free_port, stop, wait_until_ready
+from tests.toy_bundle import BASINS, blob_image, write_toy_bundle
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(420)]
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALL = slice(None)
-START_SECONDS = 120
 MAX_BODY_MB = 1
 
 
@@ -32,15 +31,15 @@ MAX_BODY_MB = 1
 class Served:
     url: str
     log: Path
+    process: subprocess.Popen[bytes]
     bundle: Path
     tag: str
-    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    """With the default recipe, the one that users serve."""
-    return write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle", recipe=GraphRecipe())
+    """With basins, the superpixels that users serve."""
+    return write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle", recipe=BASINS)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +60,10 @@ def environment(tmp_path_factory) -> dict[str, str]:
     }
 
 
-def spixgraph(environment, *args) -> str:
+def spixgraph(environment, *args, cwd=REPOSITORY) -> str:
     command = [sys.executable, "-c", "from spixgraph.cli import main; main()", *map(str, args)]
     done = subprocess.run(
-        command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=180
+        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -77,17 +76,20 @@ def tag(bundle, environment) -> str:
 
 @pytest.fixture(scope="module")
 def served(bundle, environment, tag, tmp_path_factory) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    log = elsewhere / "log"
+    with bento_served(tag, environment, tmp_path_factory.mktemp("elsewhere")) as found:
+        yield Served(*found, bundle, tag)
+
+
+@contextmanager
+def bento_served(tag, environment, folder) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
+    """Serve a Bento from a folder that is not the repository."""
+    port, log = free_port(), folder / "log"
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1"]
     with log.open("w") as handle:
         process = subprocess.Popen(
             [*command, "--port", str(port)],
             env=environment,
-            cwd=elsewhere,
+            cwd=folder,
             stdout=handle,
             stderr=handle,
             start_new_session=True,
@@ -95,32 +97,9 @@ def served(bundle, environment, tag, tmp_path_factory) -> Iterator[Served]:
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(url, process, log)
-        yield Served(url, log, bundle, tag, process)
+        yield url, log, process
     finally:
         stop(process)
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.3)
-    raise AssertionError(f"not ready after {START_SECONDS} s: {log.read_text()}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def image_bytes(kind: str, size: int = 96) -> bytes:
@@ -162,12 +141,69 @@ def test_model_is_the_pinned_one(served):
     assert served.tag.partition(":")[2].startswith(said["version"])
 
 
-def test_old_bento_goes_on_serving_its_own_model(served, environment, tmp_path):
+def test_older_tag_serves_the_older_model_with_newer_ones_in_the_store(
+    served, environment, tag, tmp_path
+):
     other = write_toy_bundle(tmp_path / "bundle", seed=1)
     newer = spixgraph(environment, "bento", "build", other).splitlines()[0]
-    assert newer != served.tag
+    assert newer != tag
     said = httpx.get(f"{served.url}/model").json()
     assert said["bundle_sha256"] == bundle_sha256(served.bundle)
+    with bento_served(tag, environment, tmp_path) as (url, _, _process):
+        assert httpx.get(f"{url}/model").json() == said
+
+
+def test_page_metrics_and_jobs_are_there_in_a_bento_too(served):
+    assert "<title>spixgraph</title>" in httpx.get(served.url).text
+    assert "spixgraph_model_info" in httpx.get(f"{served.url}/metrics").text
+    assert httpx.get(f"{served.url}/nothing").json() == {"error": "Not Found"}
+    job = httpx.post(f"{served.url}/jobs", files={"image": image_bytes("png")}).json()
+    for _ in range(600):
+        state = httpx.get(f"{served.url}/jobs/{job['id']}").json()
+        if state["state"] in ("done", "failed"):
+            break
+        time.sleep(0.1)
+    assert state["state"] == "done", state
+    mask = httpx.get(f"{served.url}/jobs/{job['id']}/result?format=png").content
+    assert mask == post(served, image_bytes("png")).content
+
+
+def test_asked_for_a_gpu_that_is_not_there_the_service_refuses_to_start(environment, tag, tmp_path):
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(free_port())]
+    hidden = {**environment, "SPIXGRAPH_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, env=hidden, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode != 0
+    assert "device cuda was asked for" in done.stdout + done.stderr
+
+
+def test_wrong_settings_refuse_to_start(environment, tag, tmp_path):
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(free_port())]
+    wrong = {**environment, "SPIXGRAPH_MAX_BODY_MB": "none"}
+    done = subprocess.run(
+        command, env=wrong, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode != 0
+    assert "SPIXGRAPH_MAX_BODY_MB must be a number > 0" in done.stdout + done.stderr
+
+
+def test_container_has_cuda_no_torch_no_compiler_and_no_root(environment, tag, bundle):
+    name, version = tag.split(":")
+    bento = Path(environment["BENTOML_HOME"]) / "bentos" / name / version
+    docker = (bento / "env/docker/Dockerfile").read_text()
+    for text in (docker, (bento / "bento.yaml").read_text()):
+        for word in ("build-essential", "gcc", "torch", "mlflow"):
+            assert word not in text
+    assert docker.index("USER bentoml") < docker.index("ENTRYPOINT [")
+    assert "python:3.11-slim" in docker
+    wanted = (bento / "env/python/requirements.txt").read_text().splitlines()
+    assert all("==" in line for line in wanted)
+    (ort,) = [line for line in wanted if line.startswith("onnxruntime")]
+    assert ort.startswith("onnxruntime-gpu[cuda,cudnn]==")
+    small = spixgraph(environment, "bento", "build", bundle, "--device", "cpu").splitlines()[0]
+    path = Path(environment["BENTOML_HOME"]) / "bentos" / small.replace(":", "/")
+    assert "[cuda" not in (path / "env/python/requirements.txt").read_text()
 
 
 def test_text_is_400_and_one_line(served):
@@ -195,14 +231,23 @@ def test_same_bundle_is_no_second_bento(environment, bundle, tag):
     assert [p.name for p in bentos.iterdir() if p.name.startswith(version)] == [version]
 
 
-def test_champion_of_the_registry_is_the_same_bento(environment, bundle, tag, tmp_path):
+def test_bento_of_the_champion_names_its_version_and_is_noted_on_it(
+    environment, bundle, tag, tmp_path
+):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with_mlflow = {**environment, "MLFLOW_TRACKING_URI": uri}
     del with_mlflow["PYTHONPATH"]
-    spixgraph(with_mlflow, "model", "register", bundle)
-    spixgraph(with_mlflow, "model", "promote", "spixgraph-toy", "--version", 1)
-    built = spixgraph(with_mlflow, "bento", "build", "spixgraph-toy@champion")
-    assert built.splitlines()[0] == tag
+    proof = tmp_path / "verification.json"
+    proof.write_text(f'{{"bundle_sha256": "{bundle_sha256(bundle)}", "parity_max_difference": 0}}')
+    name = "spixgraph-toy"
+    spixgraph(with_mlflow, "model", "register", bundle, "--verification", proof)
+    overruled = ("--force", "--why", "a test without images")
+    spixgraph(with_mlflow, "model", "promote", name, "--version", 1, *overruled, cwd=tmp_path)
+    built = spixgraph(with_mlflow, "bento", "build", f"{name}@champion").splitlines()[0]
+    assert built == tag.replace(":", ":v1-")
+    shown = json.loads(spixgraph(with_mlflow, "model", "show", f"{name}@champion", "--json"))
+    assert shown["tags"]["bento"] == built
+    assert shown["tags"]["gate.why"] == "a test without images"
 
 
 def test_two_bentos_of_one_process_have_their_own_models(environment, tmp_path):

@@ -12,10 +12,12 @@ from spixgraph.errors import SpixError
 _GROUPS = {
     "data": "Check data sets, make synthetic ones.",
     "segment": "Segment an image with a model bundle.",
+    "plan": "Say what memory, disk and time an image takes, before anything runs.",
     "graph": "Cut an image into superpixels and write its region graph.",
     "picture": "Draw image, superpixels, graph and mask side by side.",
     "experiment": "Train and compare models on a folder of images and masks.",
     "model": "Register, promote and list models in the MLflow registry.",
+    "serve": "Serve a model over HTTP on this machine; make API keys.",
     "bento": "Build a versioned, servable Bento of a model.",
 }
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from spixgraph.arrays import PixelSizeUm, ShapeZYX
+from spixgraph.cli.data_add import add
 from spixgraph.errors import InputError
 from spixgraph.files import canonical_json
 from spixgraph.io.dataset import SPLITS, DatasetReport, load_dataset
@@ -26,11 +27,14 @@ from spixgraph.io.phantoms import (
 
 @click.group()
 def data() -> None:
-    """Check data sets, make synthetic ones.
+    """Check data sets, add to them, make synthetic ones.
 
     A data set is a folder with manifest.csv (columns id, image, mask, group, split and, if known,
     pixel_size_um), or with two folders images/ and masks/ whose files are paired by name.
     """
+
+
+data.add_command(add)
 
 
 @data.command()

@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from spixgraph.arrays import PixelSizeUm
 from spixgraph.errors import InputError
-from spixgraph.graph.engine import Roi, stream_graph
+from spixgraph.graph.stream import stream_graph
+from spixgraph.graph.stream.driver import stopped_message
+from spixgraph.graph.stream.region import Roi
 from spixgraph.io.images import open_image
 
 _FILE = click.Path(path_type=Path)
@@ -24,8 +27,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 @click.argument("out", type=_FILE)
 @click.option("--nodes-per-megapixel", default=3000.0, show_default=True, type=float)
 @click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
-@click.option("--max-memory", help="Refuse to start if the estimate is above this, as in 2GB.")
-@click.option("--roi", help="Y0:Y1,X0:X1 in pixels, on barrier lines; the whole image by default.")
+@click.option("--max-memory", help="Take fewer workers, or refuse, to stay below this, as in 2GB.")
+@click.option("--roi", help="Y0:Y1,X0:X1 or Z0:Z1,Y0:Y1,X0:X1 in pixels, on barrier lines.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--axes", help="Axes of the file, such as YXC, where it does not say.")
 @click.option("--pixel-size-um", type=(float, float, float), metavar="Z Y X")
 def graph(
@@ -35,6 +39,7 @@ def graph(
     workers: int | None,
     max_memory: str | None,
     roi: str | None,
+    resume: bool,
     axes: str | None,
     pixel_size_um: PixelSizeUm | None,
 ) -> None:
@@ -47,25 +52,46 @@ def graph(
     begin = time.perf_counter()
     with (
         open_image(image, axes=axes, pixel_size_um=pixel_size_um) as source,
-        Progress(TextColumn(image.name), BarColumn(), TimeRemainingColumn(), transient=True) as bar,
+        progress_bar() as bar,
     ):
-        spans = zip(part or (slice(None), slice(None)), source.info.shape_zyxc[1:3], strict=True)
-        total = math.prod(len(range(*span.indices(n))) for span, n in spans)
-        task = bar.add_task(image.name, total=total)
-        done = stream_graph(
-            source,
-            out,
-            nodes_per_megapixel=nodes_per_megapixel,
-            workers=workers or os.cpu_count() or 1,
-            roi=part,
-            max_bytes=limit,
-            progress=lambda n: bar.advance(task, n),
-        )
+        spans = zip(part or (slice(None),) * 3, source.info.shape_zyxc, strict=False)
+        n_pixels = math.prod(len(range(*span.indices(n))) for span, n in spans)
+        task = bar.add_task(image.name, total=n_pixels)
+        try:
+            done = stream_graph(
+                source,
+                out,
+                nodes_per_megapixel=nodes_per_megapixel,
+                workers=workers or os.cpu_count() or 1,
+                roi=part,
+                max_bytes=limit,
+                resume=resume,
+                progress=lambda n: bar.advance(task, n),
+            )
+        except KeyboardInterrupt:
+            raise click.ClickException(stopped_message(out)) from None
     seconds = time.perf_counter() - begin
     click.echo(
         f"{out}: {done.n_regions:,} superpixels, {done.n_edges:,} edges, "
-        f"{done.n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
+        f"{n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
     )
+
+
+def progress_bar() -> Progress:
+    """Make a bar of pixels, with megapixels per second and the time left."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), _Speed(), TimeRemainingColumn(),
+        transient=True,
+    )  # fmt: skip
+
+
+class _Speed(ProgressColumn):
+    """Megapixels per second."""
+
+    def render(self, task: Task) -> Text:
+        """Write the speed of the last strips."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed / 1e6:.1f} MP/s")
 
 
 def parse_bytes(text: str) -> int:
@@ -77,9 +103,9 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_roi(text: str) -> Roi:
-    """Read Y0:Y1,X0:X1."""
-    match = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+    """Read Y0:Y1,X0:X1, with Z0:Z1 before it or without."""
+    match = re.fullmatch(r"(?:(\d+):(\d+),)?(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
     if match is None:
         raise InputError(f"--roi {text!r} is not Y0:Y1,X0:X1, such as 0:1024,512:2048")
-    y0, y1, x0, x1 = (int(n) for n in match.groups())
-    return slice(y0, y1), slice(x0, x1)
+    z0, z1, y0, y1, x0, x1 = (None if n is None else int(n) for n in match.groups())
+    return slice(z0, z1), slice(y0, y1), slice(x0, x1)

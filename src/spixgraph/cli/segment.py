@@ -8,37 +8,38 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from spixgraph.arrays import MaskZYX, PixelSizeUm
+from spixgraph.arrays import PixelSizeUm
+from spixgraph.cli.graph import parse_bytes, parse_roi, progress_bar
+from spixgraph.cli.options import ImageArgument, image_name
 from spixgraph.errors import InputError
 from spixgraph.files import canonical_json
-from spixgraph.io.images import ImageInfo, open_image
+from spixgraph.graph.stream.region import Roi
+from spixgraph.io.images import ImageInfo, ImageSource, open_image
+from spixgraph.io.pyramid import MASK_SUFFIXES, PROBABILITY_SUFFIXES, require_mask_path
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
-from spixgraph.predict.card import Card
-from spixgraph.predict.driver import (
-    Segmentation,
-    class_probabilities,
-    open_model,
-    require_fit,
-    segment_source,
-)
+from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.memory import require_memory
-from spixgraph.predict.outputs import (
-    MASK_SUFFIXES,
-    PROBABILITY_SUFFIXES,
-    write_card_mask,
-    write_probabilities,
-)
+from spixgraph.predict.model import NodeModel, open_model, require_fit
 from spixgraph.predict.steps import Steps
+from spixgraph.predict.stream import Segmented, part_of, segment_to_file
+from spixgraph.predict.whole import segment_whole
 
 _FILE = click.Path(path_type=Path)
+_STEPS = {"graph": "superpixels and graph", "network": "network", "mask": "mask"}
 
 
 @click.command()
-@click.argument("image", type=_FILE)
+@click.argument("image", type=ImageArgument())
 @click.argument("out", type=_FILE)
 @click.option("--model", required=True, type=_FILE, help="Folder of a model bundle.")
+@click.option("--max-memory", help="Keep the memory of the process below this, as in 2GB.")
+@click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
+@click.option("--roi", help="Y0:Y1,X0:X1 or Z0:Z1,Y0:Y1,X0:X1 in pixels, on barrier lines.")
+@click.option("--probabilities", type=_FILE, help="Also write class probabilities, 255 is certain.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--axes", help="Axes of the file, such as ZCYX, where it does not say.")
 @click.option(
@@ -47,46 +48,102 @@ _FILE = click.Path(path_type=Path)
     metavar="Z Y X",
     help="Pixel size in micrometres, where the file does not say.",
 )
-@click.option("--probabilities", type=_FILE, help="Also write class probabilities, a .tif.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def segment(
-    image: Path,
+    image: Path | str,
     out: Path,
     model: Path,
+    max_memory: str | None,
+    workers: int | None,
+    roi: str | None,
+    probabilities: Path | None,
+    resume: bool,
     device: Any,
     axes: str | None,
     pixel_size_um: PixelSizeUm | None,
-    probabilities: Path | None,
     as_json: bool,
 ) -> None:
     """Segment IMAGE with a model bundle and write the mask to OUT.
 
-    OUT is a .png, .tif or .zarr; class ids are those of the bundle's card.
+    IMAGE is a file, the folder of an OME-Zarr image, or its address (https://, s3://). OUT is a
+    .png, .tif or .zarr; class ids are those of the bundle's card.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     _require_writable(out, MASK_SUFFIXES)
     if probabilities is not None:
         _require_writable(probabilities, PROBABILITY_SUFFIXES)
     _require_distinct(image, out, probabilities)
+    limit = None if max_memory is None else parse_bytes(max_memory)
+    part = None if roi is None else parse_roi(roi)
     bundle = load_bundle(model)
     with open_image(image, axes=axes, pixel_size_um=pixel_size_um) as source:
-        _require_out_fits(out, source.info)
+        z, y, x, _ = source.info.shape_zyxc
+        require_mask_path(out, (z, y, x) if part is None else _shape_of(part, (z, y, x)))
         require_fit(source.info, bundle.card)
-        require_memory(source.info.shape_zyxc, bundle.card.memory)
-        network = open_model(bundle, device=device)
-        with Console(stderr=True).status("opening the model") as status:
-            steps = Steps(lambda name: status.update(f"{image.name}: {name}"))
-            found = segment_source(source, network, steps=steps)
-            with steps("write"):
-                write_card_mask(out, found.mask, bundle.card, source.info.pixel_size_um)
-                if probabilities is not None:
-                    shares = class_probabilities(found.logits)
-                    write_probabilities(probabilities, found.labels, shares, bundle.card)
-        summary = _summary(found, bundle, source.info)
+        if not is_streamed(bundle.recipe):
+            _require_whole(source.info, bundle, part, limit, resume=resume)
+        threads = workers or os.cpu_count() or 1
+        network = open_model(bundle, device=device, threads=threads)
+        with progress_bar() as bar:
+            if is_streamed(bundle.recipe):
+                done = _streamed(
+                    bar, source, network, out, workers=threads, max_bytes=limit, roi=part,
+                    probabilities=probabilities, resume=resume, name=image_name(image),
+                )  # fmt: skip
+                summary = _summary(bundle, source.info, done.n_regions, done.n_pixels, done.seconds)
+                summary["predicted_peak_bytes"] = done.plan.peak_bytes
+            else:
+                steps = Steps(lambda name: bar.add_task(name, total=None))
+                n_regions, n_pixels = segment_whole(
+                    source, network, bundle.card, out, probabilities=probabilities, steps=steps
+                )
+                summary = _summary(bundle, source.info, n_regions, n_pixels, steps.seconds)
     if as_json:
         click.echo(canonical_json(summary), nl=False)
     else:
         _print_summary(summary, out)
+
+
+def _streamed(
+    bar: Progress, source: ImageSource, network: NodeModel, out: Path, *, name: str, **options: Any
+) -> Segmented:
+    """Run with a bar for each step."""
+    roi: Roi | None = options["roi"]
+    z, y, x, _ = source.info.shape_zyxc
+    total = int(np.prod((z, y, x) if roi is None else _shape_of(roi, (z, y, x)), dtype=np.int64))
+    tasks = {
+        step: bar.add_task(f"{name}: {title}", total=total, start=False)
+        for step, title in _STEPS.items()
+    }
+
+    def advance(step: str, n: int) -> None:
+        bar.start_task(tasks[step])
+        bar.advance(tasks[step], n)
+
+    try:
+        return segment_to_file(source, network, out, progress=advance, **options)
+    except KeyboardInterrupt:
+        kept = part_of(out)
+        hint = f"what is finished is kept in {kept}; go on with --resume" if kept.exists() else ""
+        raise click.ClickException(f"stopped; {out} was not made. {hint}".rstrip()) from None
+
+
+def _shape_of(roi: Roi, shape_zyx: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Size of a region of interest."""
+    z, y, x = (len(range(*s.indices(n))) for s, n in zip(roi, shape_zyx, strict=True))
+    return z, y, x
+
+
+def _require_whole(
+    info: ImageInfo, bundle: Bundle, roi: Roi | None, limit: int | None, *, resume: bool
+) -> None:
+    """Refuse what a model that works in memory cannot do."""
+    if roi is not None or resume or limit is not None:
+        raise InputError(
+            f"{bundle.card.name} is a model of {bundle.recipe.superpixels.method} superpixels, "
+            "which are made in memory: --roi, --resume and --max-memory are for models of basins"
+        )
+    require_memory(info.shape_zyxc, bundle.card.memory)
 
 
 def _require_writable(path: Path, suffixes: tuple[str, ...]) -> None:
@@ -100,42 +157,42 @@ def _require_writable(path: Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(f"the folder {folder} of {path.name} is not writable")
 
 
-def _require_distinct(*paths: Path | None) -> None:
+def _require_distinct(*paths: Path | str | None) -> None:
     """Keep a slip of the finger from replacing the image by its mask."""
-    given = [path for path in paths if path is not None]
+    given = [path for path in paths if isinstance(path, Path)]
     if len({path.resolve() for path in given}) < len(given):
         raise InputError(f"{', '.join(map(str, given))} must be different files")
 
 
-def _require_out_fits(out: Path, info: ImageInfo) -> None:
-    if out.suffix.lower() == ".png" and info.n_dims == 3:
-        raise InputError(f"{out} cannot hold {info.shape_zyxc[0]} slices; write .tif or .zarr")
-
-
-def _summary(found: Segmentation, bundle: Bundle, info: ImageInfo) -> dict[str, Any]:
+def _summary(
+    bundle: Bundle,
+    info: ImageInfo,
+    n_regions: int,
+    n_pixels: dict[int, int],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
     return {
         "model": {"name": bundle.card.name, "sha256": bundle_sha256(bundle.path)},
-        "shape_zyx": list(found.mask.shape),
-        "n_regions": len(found.logits),
-        "classes": _areas(found.mask, bundle.card, info.pixel_size_um),
-        "seconds": found.seconds,
+        "n_pixels": sum(n_pixels.values()),
+        "n_regions": n_regions,
+        "classes": _areas(n_pixels, bundle, info),
+        "seconds": seconds,
     }
 
 
-def _areas(mask: MaskZYX, card: Card, size: PixelSizeUm | None) -> list[dict[str, Any]]:
+def _areas(n_pixels: dict[int, int], bundle: Bundle, info: ImageInfo) -> list[dict[str, Any]]:
     """Pixels of each class, and their area (volume in 3D) where the pixel size is known."""
-    pixels = np.bincount(mask.reshape(-1), minlength=256)
-    unit = "um2" if mask.shape[0] == 1 else "um3"
+    size, unit = info.pixel_size_um, "um2" if info.n_dims == 2 else "um3"
     one = None if size is None else float(np.prod(size[1:] if unit == "um2" else size))
     return [
         {
             "id": c.id,
             "name": c.name,
-            "pixels": int(pixels[c.id]),
-            "fraction": float(pixels[c.id] / mask.size),
-            **({} if one is None else {unit: float(pixels[c.id] * one)}),
+            "pixels": n_pixels[c.id],
+            "fraction": n_pixels[c.id] / sum(n_pixels.values()),
+            **({} if one is None else {unit: float(n_pixels[c.id] * one)}),
         }
-        for c in card.classes
+        for c in bundle.card.classes
     ]
 
 

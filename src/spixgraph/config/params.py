@@ -73,9 +73,9 @@ class NodeTraining(_Strict):
     """How a node network is built and trained."""
 
     hidden: int = Field(default=64, gt=0)
-    layers: int = Field(default=8, ge=0)
-    epochs: int = Field(default=150, gt=0)
-    patience: int = Field(default=30, gt=0, description="epochs without a better validation IoU")
+    layers: int = Field(default=6, ge=0)
+    epochs: int = Field(default=60, gt=0, description="of 10 to 24 steps")
+    patience: int = Field(default=20, gt=0, description="epochs without a better validation IoU")
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -141,6 +141,15 @@ class VerifySection(_Strict):
     max_pixel_disagreement: float = Field(default=1e-4, ge=0)
 
 
+class GateSection(_Strict):
+    """What a model must keep to become champion; `spixgraph model promote` reads it."""
+
+    tolerance: float = Field(default=0.01, ge=0)
+    max_logit_difference: float = Field(default=1e-3, ge=0)
+    max_latency_factor: float = Field(default=1.5, gt=0)
+    max_seconds_per_megapixel: float | None = Field(default=None, gt=0)
+
+
 class Params(_Strict):
     """The whole of `params.yaml`."""
 
@@ -153,6 +162,7 @@ class Params(_Strict):
     select: SelectSection = SelectSection()
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
+    gate: GateSection = GateSection()
 
     def recipe(self, name: RecipeName) -> GraphRecipe:
         """Put superpixels and graph of one name together."""

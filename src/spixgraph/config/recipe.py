@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spixgraph.errors import InputError
+
+NodeBudget = Annotated[float, Field(gt=0)] | Literal["auto"]
+"""Superpixels per million pixels (voxels in 3D); auto: from the size of the annotated objects."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -17,7 +22,7 @@ class SlicParams(_Strict):
     """skimage SLIC."""
 
     method: Literal["slic"] = "slic"
-    nodes_per_megapixel: float = Field(default=3000.0, gt=0, description="voxels in 3D")
+    nodes_per_megapixel: NodeBudget = "auto"
     compactness: float = Field(default=0.15, gt=0)
     sigma_px: float = Field(default=1.0, ge=0)
     max_iterations: int = Field(default=5, gt=0)
@@ -27,7 +32,7 @@ class BasinParams(_Strict):
     """Gradient basins, merged inside barrier blocks (`spixgraph.superpixels.basins`)."""
 
     method: Literal["basins"] = "basins"
-    nodes_per_megapixel: float = Field(default=3000.0, gt=0, description="voxels in 3D")
+    nodes_per_megapixel: NodeBudget = "auto"
 
 
 SuperpixelParams = Annotated[BasinParams | SlicParams, Field(discriminator="method")]
@@ -56,3 +61,27 @@ class GraphRecipe(_Strict):
 
     superpixels: SuperpixelParams = BasinParams()
     graph: Annotated[RagParams | PaperParams, Field(discriminator="kind")] = RagParams()
+
+    @property
+    def nodes_per_megapixel(self) -> float:
+        """The node budget, as a number.
+
+        Raises
+        ------
+        InputError
+            If it is still "auto": nobody has looked at annotations.
+        """
+        budget = self.superpixels.nodes_per_megapixel
+        if budget == "auto":
+            raise InputError(
+                "nodes_per_megapixel is auto, which is settled from the masks of a data set; "
+                "give a number"
+            )
+        return budget
+
+    def settled(self, nodes_per_megapixel: float) -> "GraphRecipe":
+        """Return a copy where this number stands for "auto"."""
+        if self.superpixels.nodes_per_megapixel != "auto":
+            return self
+        found = {"nodes_per_megapixel": nodes_per_megapixel}
+        return self.model_copy(update={"superpixels": self.superpixels.model_copy(update=found)})

@@ -20,15 +20,15 @@ def report_markdown(report: Report) -> str:
         Ends with a line feed; names are escaped.
     """
     head = f"**{_plain(report['dataset'])}**, {_plain(report['split'])} split, "
-    parts = [head + f"{report['images']['n']} images", _markdown(model_table(report))]
+    parts = [head + f"{report['images']['n']} images", markdown_table(model_table(report))]
     if report["ceiling"]:
-        parts.append(_markdown(ceiling_table(report)))
+        parts.append(markdown_table(ceiling_table(report)))
     parts.append(_plain(selection_sentence(report)))
     parts.extend(f"- {_plain(note)}" for note in report["notes"])
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(table: Table) -> str:
+def markdown_table(table: Table) -> str:
     """Write one table, names to the left and figures to the right."""
     rule = ("---", *["---:"] * (len(table.head) - 1))
     rows = [" | ".join(map(_plain, row)) for row in (table.head, rule, *table.rows)]

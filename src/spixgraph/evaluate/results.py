@@ -36,6 +36,8 @@ class TrainCost:
     Attributes
     ----------
     seconds : float
+    cpu_seconds : float
+        Processor time of the process, all threads; comparable on a machine that has other work.
     peak_rss_bytes, peak_gpu_bytes : int
         Highest memory of the process. 0 GPU bytes: it ran without a GPU.
     baseline_rss_bytes : int
@@ -46,6 +48,7 @@ class TrainCost:
     peak_rss_bytes: int | None = None
     peak_gpu_bytes: int | None = None
     baseline_rss_bytes: int | None = None
+    cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
         _require_not_negative(self)
@@ -63,7 +66,7 @@ class InferenceCost:
         Segmented in that time (megavoxels in 3D), annotated or not.
     superpixel_seconds : float
         Part of `seconds` spent on superpixels and graph; None for a model without them.
-    peak_rss_bytes, peak_gpu_bytes, baseline_rss_bytes : int
+    cpu_seconds, peak_rss_bytes, peak_gpu_bytes, baseline_rss_bytes
         As in `TrainCost`.
     """
 
@@ -73,6 +76,7 @@ class InferenceCost:
     peak_gpu_bytes: int | None = None
     superpixel_seconds: float | None = None
     baseline_rss_bytes: int | None = None
+    cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
         _require_not_negative(self)

@@ -12,7 +12,7 @@ from spixgraph.graph.scaling import Scaling
 from spixgraph.nets.build import n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.predict.bundle import CARD_FILE, MODEL_FILE, bundle_sha256
-from spixgraph.predict.card import Card, ClassInfo, Column, MemoryContract
+from spixgraph.predict.card import Card, ClassInfo, Column, Decoder, MemoryContract
 
 
 class TrainedNet(Protocol):
@@ -33,6 +33,10 @@ class TrainedNet(Protocol):
     @property
     def edge_scaling(self) -> Scaling:
         """Of the edge features."""
+
+    @property
+    def pixel_scaling(self) -> Scaling | None:
+        """Of the columns of a pixel; None without a pixel decoder."""
 
 
 def write_bundle(
@@ -84,11 +88,14 @@ data_sha256, code_sha256
             name=name,
             network=trained.build["kind"],
             n_parameters=n_parameters(trained.net),
+            n_layers=trained.build["layers"],
             recipe=recipe,
             n_dims=n_dims,
             n_channels=n_channels,
             node_features=_columns(trained.node_scaling),
             edge_features=_columns(trained.edge_scaling),
+            decoder=_decoder(trained.pixel_scaling),
+            scaled_per_image=trained.pixel_scaling is not None,
             classes=tuple(classes),
             pixel_size_um_range=pixel_size_um_range,
             metrics=dict(metrics),
@@ -112,6 +119,10 @@ def _require_fit(
     names = [document.name for document in documents]
     if len({*names, MODEL_FILE, CARD_FILE}) < len(names) + 2:
         raise InputError(f"documents need names of their own in a bundle, got {names}")
+
+
+def _decoder(scaling: Scaling | None) -> Decoder | None:
+    return None if scaling is None else Decoder(columns=_columns(scaling))
 
 
 def _columns(scaling: Scaling) -> tuple[Column, ...]:

@@ -32,6 +32,7 @@ _DIMS: dict[str, tuple[str, ...]] = {
     "degree": ("n",),
 }
 """Inputs in order, and the names of their leading axes that may have any length."""
+_OUTPUTS = ("logits", "pixel_weights")
 
 
 class _TableForm(nn.Module):
@@ -51,15 +52,16 @@ class _TableForm(nn.Module):
         hub: Tensor,
         hub_of_node: Tensor,
         degree: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         return self.net.forward_table(x, edge_attr, nbr, slot, owner, hub, hub_of_node, degree)
 
 
 def export_onnx(net: NodeNet, path: Path) -> None:
     """Write `net` as ONNX; same weights, same bytes, whatever the folder and the process.
 
-    Inputs are ``x (n, F)``, ``edge_attr (E, D)`` and the arrays of `NeighbourTable`; the output is
-    ``logits (n, n_classes)``. The number of nodes, edges, rows and hubs is free.
+    Inputs are ``x (n, F)``, ``edge_attr (E, D)`` and the arrays of `NeighbourTable`, as wide as
+    `net.table_width`; outputs are ``logits (n, n_classes)`` and, with a pixel decoder,
+    ``pixel_weights (n, n_classes, P)``. The number of nodes, edges, rows and hubs is free.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def export_onnx(net: NodeNet, path: Path) -> None:
             dynamo=True,
             verbose=False,
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=list(_OUTPUTS[: 1 + (net.decoder is not None)]),
             dynamic_shapes=_dynamic_shapes(),
         )
     net.train(was_training)
@@ -89,9 +91,10 @@ def export_onnx(net: NodeNet, path: Path) -> None:
 
 def _example(net: NodeNet) -> dict[str, Tensor]:
     """Make a graph whose free axes are longer than 1: the exporter takes 0 and 1 as fixed."""
-    hubs = np.repeat([0, 1], 30)
+    hubs = np.repeat([0, 1], 30)  # more than a row holds
     edge_index = np.stack([np.arange(60) % 7, hubs]).astype(np.int64)
-    table = {k: torch.from_numpy(v) for k, v in neighbour_table(edge_index, 7).as_inputs().items()}
+    arrays = neighbour_table(edge_index, 7, width=net.table_width).as_inputs()
+    table = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return {
         "x": torch.zeros(7, net.n_features),
         "edge_attr": torch.zeros(60, net.n_edge_features),
@@ -113,7 +116,8 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    for output in graph.output:
+        output.type.tensor_type.shape.dim[0].dim_param = "n"
     return model
 
 

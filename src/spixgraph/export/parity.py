@@ -38,8 +38,8 @@ class ParityReport:
     Attributes
     ----------
     max_difference : float
-        Largest difference of a logit between ONNX in float32 and torch in float64, in units of
-        the largest logit of its case, or of 1 where that is larger.
+        Largest difference of a logit or a pixel weight between ONNX in float32 and torch in
+        float64, in units of the largest one of its case, or of 1 where that is larger.
     cases : tuple of ParityCase
     """
 
@@ -83,9 +83,10 @@ def prove_parity(
     for n in sizes:
         for edge_index in (np.zeros((2, 0), np.int64), _uneven_edges(n, rng)):
             x, edge_attr = _inputs(net, n, edge_index.shape[1], rng)
-            wanted = _float64_logits(exact, x, edge_index, edge_attr)
+            wanted = _float64_outputs(exact, x, edge_index, edge_attr)
             for count, predictor in predictors.items():
-                difference = _difference(predictor(x, edge_index, edge_attr), wanted)
+                got = predictor.outputs(x, edge_index, edge_attr)
+                difference = max(_difference(g, w) for g, w in zip(got, wanted, strict=True))
                 cases.append(ParityCase(n, edge_index.shape[1], count, difference))
     return _judge(cases, onnx_path, max_difference)
 
@@ -119,17 +120,19 @@ def _inputs(
 
 
 @torch.no_grad()
-def _float64_logits(net: NodeNet, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float64:
-    logits = net(
+def _float64_outputs(
+    net: NodeNet, x: Float32, edge_index: Int64, edge_attr: Float32
+) -> tuple[Float64, ...]:
+    outputs = net.outputs(
         torch.from_numpy(x).double(),
         torch.from_numpy(edge_index),
         torch.from_numpy(edge_attr).double(),
     )
-    return logits.numpy()
+    return tuple(output.numpy() for output in outputs)
 
 
-def _difference(logits: Float32, wanted: Float64) -> float:
-    """Largest difference in units of the largest logit; infinite where a logit is not finite."""
-    if not np.isfinite(logits).all():
+def _difference(got: Float32, wanted: Float64) -> float:
+    """Largest difference in units of the largest value; infinite where one is not finite."""
+    if not np.isfinite(got).all():
         return float("inf")
-    return float(np.abs(logits - wanted).max() / max(1.0, np.abs(wanted).max()))
+    return float(np.abs(got - wanted).max() / max(1.0, np.abs(wanted).max()))

@@ -162,11 +162,15 @@ def _sorted(value: Any) -> Any:
 
 
 def _chunks(name: str, array: Array) -> tuple[int, ...]:
-    """Cut the long axis in equal chunks, so that padding stays small."""
+    """Cut the long axis in equal chunks."""
     axis = 1 if name == "edge_index" else 0
-    length = array.shape[axis]
-    rows = math.ceil(length / max(1, math.ceil(length / MAX_CHUNK_ROWS)))
+    rows = chunk_rows(array.shape[axis])
     return tuple(max(1, rows if i == axis else size) for i, size in enumerate(array.shape))
+
+
+def chunk_rows(n_rows: int) -> int:
+    """Rows of the chunks of a table: equal chunks, so that padding stays small."""
+    return max(1, math.ceil(n_rows / max(1, math.ceil(n_rows / MAX_CHUNK_ROWS))))
 
 
 def load_graph(path: Path) -> RegionGraph:

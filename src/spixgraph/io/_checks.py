@@ -11,10 +11,10 @@ import numpy as np
 
 from spixgraph.arrays import NOT_ANNOTATED, Int64, ShapeZYX
 from spixgraph.errors import SpixError
-from spixgraph.io.images import PixelDigest, image_sha256, open_image
+from spixgraph.io.images import BandDigests, image_sha256, open_image
 from spixgraph.io.masks import MaskSource
 from spixgraph.io.records import SPLITS, Dataset, ImageRow, Item, add_counts
-from spixgraph.io.source import ImageInfo, stream_blocks
+from spixgraph.io.source import ImageInfo, row_boxes
 
 
 def item_faults(dataset: Dataset) -> list[str]:
@@ -107,10 +107,10 @@ def _read_mask(item: Item, faults: list[str]) -> tuple[ShapeZYX | None, Int64, s
     counts = np.zeros(256, np.int64)
     try:
         with MaskSource(item.mask) as source:
-            digest = PixelDigest(source.info)
-            for box in stream_blocks(source.info.shape_zyxc):
+            digest = BandDigests(source.info.shape_zyxc, source.info.dtype)
+            for box in row_boxes(source.info.shape_zyxc):
                 block = source.read(*box)
-                digest.update(block)
+                digest.add(box[0].start, box[1].start, block)
                 counts += np.bincount(block.ravel(), minlength=256)
             return source.info.shape_zyxc[:3], counts, digest.hexdigest()
     except SpixError as error:

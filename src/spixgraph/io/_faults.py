@@ -17,11 +17,12 @@ _DECODER_ERRORS = (
 
 
 @contextmanager
-def stored_data_errors(path: Path) -> Iterator[None]:
+def stored_data_errors(path: Path | str) -> Iterator[None]:
     """Turn whatever a decoder raises on a broken file into a `StoredDataError`.
 
     Decoders answer a truncated or corrupt file with almost any built-in error. Inside this block
-    there are calls of decoders only, so that an error of ours is not hidden.
+    there are calls of decoders only, so that an error of ours is not hidden. For an address, the
+    errors of its file system count, too; those share no base class.
     """
     try:
         yield
@@ -29,9 +30,13 @@ def stored_data_errors(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ResourceError(f"{path} does not fit in memory; save it as a tiled TIFF") from error
-    except _DECODER_ERRORS as error:
+    except Exception as error:
+        if isinstance(path, Path) and not isinstance(error, _DECODER_ERRORS):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise StoredDataError(
-            f"{path} cannot be read ({reason[:200]}); it may be truncated, corrupt or not what "
-            "its suffix says: copy or save it again"
-        ) from error
+        remedy = (
+            "it may be truncated, corrupt or not what its suffix says: copy or save it again"
+            if isinstance(path, Path)
+            else "check the address, the connection and your rights"
+        )
+        raise StoredDataError(f"{path} cannot be read ({reason[:200]}); {remedy}") from error

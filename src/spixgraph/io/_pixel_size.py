@@ -1,5 +1,6 @@
 """Pixel sizes as files state them, in micrometres; what is not stated is unknown."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,11 +39,13 @@ def as_pixel_size(values: Sequence[float], name: str) -> PixelSizeUm:
 
 
 def tiff_pixel_size(tif: tifffile.TiffFile, *, n_z: int) -> PixelSizeUm | None:
-    """Read the pixel size from OME, ImageJ or resolution metadata."""
+    """Read the pixel size from OME, ImageJ, Aperio or resolution metadata."""
     if tif.is_ome:
         z, y, x = _from_ome(tif.ome_metadata)
     elif tif.is_imagej:
         z, y, x = _from_imagej(tif)
+    elif tif.is_svs:
+        z, y, x = _from_aperio(tif)
     else:
         z, y, x = (None, *_from_resolution(tif.pages.first, unit=None))
     return _complete(z, y, x, n_z=n_z)
@@ -90,6 +93,12 @@ def _from_imagej(tif: tifffile.TiffFile) -> tuple[float | None, float | None, fl
     y, x = _from_resolution(tif.pages.first, unit=factor)
     spacing = meta.get("spacing")
     return (float(spacing) * factor if spacing else None), y, x
+
+
+def _from_aperio(tif: tifffile.TiffFile) -> tuple[float | None, float | None, float | None]:
+    found = re.search(r"\|\s*MPP\s*=\s*(\d+\.?\d*)", tif.pages.first.description)
+    size = float(found[1]) if found else None
+    return None, size, size
 
 
 def _from_resolution(page: Any, *, unit: float | None) -> tuple[float | None, float | None]:

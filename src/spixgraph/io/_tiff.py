@@ -34,6 +34,7 @@ _CACHE_BYTES = 128 * 2**20
 _PHOTOMETRIC = {0: "white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
 _WHITE_IS_ZERO, _PALETTE = 0, 3
 _JPEG = {6, 7, 34892, 33007}
+_APERIO_YCBCR = 33003
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated
 
 
@@ -66,6 +67,7 @@ class TiffSource(ImageSource):
         inverted = photometric == _WHITE_IS_ZERO and page.dtype.kind == "u" and not indexed
         self._white = page.dtype.type(2**page.bitspersample - 1) if inverted else None
         self._reader = _reader(self._tif, series, layout, self._path)
+        self.held_bytes = self._reader.held_bytes
         self._alpha = _has_alpha(page, layout)
         z, y, x, c = layout.shape_zyxc
         dtype = pixel_dtype(np.dtype(series.dtype), str(self._path))
@@ -140,6 +142,8 @@ def _reader(
 class _MappedReader:
     """Uncompressed pixels in one run: mapped for the time of a read, so that RSS stays small."""
 
+    held_bytes = 0
+
     def __init__(self, path: Path, offset: int, dtype: np.dtype, layout: Layout) -> None:
         need = offset + math.prod(layout.shape) * dtype.itemsize
         if path.stat().st_size < need:
@@ -172,7 +176,7 @@ class _PagedReader:
         self._n_segments_y = math.ceil(self._height / self._segment[0])
         band = self._width * max(self._segment[0], STREAM_BLOCK_ZYX[1]) * n_samples
         depth = min(self._lead.size("Z"), STREAM_BLOCK_ZYX[0]) * self._lead.size("C")
-        self._capacity = min(_CACHE_BYTES, 2 * band * depth * page.dtype.itemsize)
+        self.held_bytes = min(_CACHE_BYTES, 2 * band * depth * page.dtype.itemsize)
         self._cache: OrderedDict[tuple[int, int], Array] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -219,7 +223,7 @@ class _PagedReader:
             if key not in self._cache:
                 self._cache[key] = pixels
                 self._cached_bytes += pixels.nbytes
-            while self._cached_bytes > self._capacity and len(self._cache) > 1:
+            while self._cached_bytes > self.held_bytes and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return pixels
 
@@ -241,7 +245,16 @@ class _PagedReader:
         decoded, _, shape = self._key.decode(data, number, **arguments)
         if decoded is None:
             return np.full(shape[1:], self._key.nodata, self._key.dtype)
-        return np.asarray(decoded)[0]
+        pixels = np.asarray(decoded)[0]
+        return _rgb(pixels) if self._key.compression == _APERIO_YCBCR else pixels
+
+
+def _rgb(ycbcr: Array) -> Array:
+    """Turn (h, w, 3) uint8 of JFIF's YCbCr into RGB; Aperio's JPEG 2000 does not say that it is."""
+    y, cb, cr = np.moveaxis(ycbcr.astype(np.float32), -1, 0)
+    cb, cr = cb - 128, cr - 128
+    rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
+    return np.rint(rgb).clip(0, 255).astype(np.uint8)
 
 
 def _segment_yx(page: Any) -> tuple[int, int]:

@@ -23,10 +23,14 @@ def is_zarr(path: Path) -> bool:
 
 
 class ZarrSource(ImageSource):
-    """Level 0 of an OME-Zarr image, or a Zarr array."""
+    """Level 0 of an OME-Zarr image, or a Zarr array; `path` is a folder or an address."""
 
-    def __init__(self, path: Path, axes: str | None, pixel_size_um: PixelSizeUm | None) -> None:
+    def __init__(
+        self, path: Path | str, axes: str | None, pixel_size_um: PixelSizeUm | None
+    ) -> None:
         self._path = path
+        if isinstance(path, str):
+            _require_file_system(path)
         with stored_data_errors(path):
             array, meta_axes, scale = _level_0(path)
         names = "".join(str(a.get("name", "?"))[:1].upper() for a in meta_axes)
@@ -50,7 +54,21 @@ class ZarrSource(ImageSource):
         return as_pixels(self._layout.to_zyxc(block), self.info.dtype, str(self._path))
 
 
-def _level_0(path: Path) -> tuple[zarr.Array[Any], list[Mapping[str, Any]], list[float]]:
+def _require_file_system(address: str) -> None:
+    """Refuse an address whose protocol nobody here speaks."""
+    protocol = address.partition("://")[0]
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"{address} cannot be opened ({error}); pip install 'spixgraph[remote]' reads http, "
+            "https and s3 addresses"
+        ) from error
+
+
+def _level_0(path: Path | str) -> tuple[zarr.Array[Any], list[Mapping[str, Any]], list[float]]:
     """Open the finest level; return it with the axes and the scale that OME metadata give."""
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
@@ -74,7 +92,7 @@ def _level_0(path: Path) -> tuple[zarr.Array[Any], list[Mapping[str, Any]], list
     return array, first.get("axes") or [], scale.tolist()
 
 
-def _no_multiscales(path: Path, node: zarr.Group) -> str:
+def _no_multiscales(path: Path | str, node: zarr.Group) -> str:
     """Say what the group holds instead of an image."""
     group = node.get("labels")
     names = sorted(group.keys()) if isinstance(group, zarr.Group) else []

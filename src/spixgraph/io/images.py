@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spixgraph.arrays import Array, PixelSizeUm
+from spixgraph.arrays import Array, PixelSizeUm, ShapeZYXC
 from spixgraph.errors import InputError
 from spixgraph.io._axes import find_layout
 from spixgraph.io._pixel_size import as_pixel_size
@@ -13,17 +13,26 @@ from spixgraph.io._raster import decode_jpeg, decode_png, without_alpha
 from spixgraph.io._tiff import TiffSource
 from spixgraph.io._zarr import ZarrSource, is_zarr
 from spixgraph.io.source import (
+    BAND_ROWS,
     ImageInfo,
     ImageSource,
     as_pixels,
     pixel_dtype,
     resolve_box,
-    stream_blocks,
+    row_boxes,
 )
 
-__all__ = ["ArraySource", "ImageInfo", "ImageSource", "image_sha256", "is_image", "open_image"]
+__all__ = [
+    "ArraySource",
+    "ImageInfo",
+    "ImageSource",
+    "image_sha256",
+    "is_address",
+    "is_image",
+    "open_image",
+]
 
-_TIFF = {".tif", ".tiff", ".btf", ".tf8"}
+_TIFF = {".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi"}
 _PNG = {".png"}
 _JPEG = {".jpg", ".jpeg"}
 _RASTER_AXES = {2: "YX", 3: "YXC"}
@@ -63,14 +72,15 @@ def is_image(path: Path) -> bool:
 
 
 def open_image(
-    path: Path, *, axes: str | None = None, pixel_size_um: PixelSizeUm | None = None
+    path: Path | str, *, axes: str | None = None, pixel_size_um: PixelSizeUm | None = None
 ) -> ImageSource:
-    """Open an image file; TIFF and Zarr are read lazily, PNG and JPEG are decoded once.
+    """Open an image; TIFF and Zarr are read lazily, PNG and JPEG are decoded once and held.
 
     Parameters
     ----------
-    path : Path
-        PNG, JPEG, TIFF, BigTIFF or OME-TIFF by suffix, or the folder of an OME-Zarr image.
+    path : Path or str
+        PNG, JPEG, TIFF, BigTIFF, OME-TIFF, SVS or NDPI by suffix, or the folder of an OME-Zarr
+        image; a string such as ``https://...`` or ``s3://...`` is the address of an OME-Zarr image.
     axes : str, optional
         One letter of Z, Y, X, C or T per axis of the file, where the file does not say.
     pixel_size_um : (z, y, x), optional
@@ -86,7 +96,7 @@ def open_image(
     ------
     InputError
         If the format is not read, the axes could mean several things, the alpha channel is not
-        constant, or the values are colours of a palette.
+        constant, the values are colours of a palette, or an address needs the extra ``remote``.
     StoredDataError
         If the file is truncated, corrupt or of a dtype that is not read.
     """
@@ -94,13 +104,16 @@ def open_image(
 
 
 def open_stored(
-    path: Path, *, axes: str | None, pixel_size_um: PixelSizeUm | None, indexed: bool
+    path: Path | str, *, axes: str | None, pixel_size_um: PixelSizeUm | None, indexed: bool
 ) -> ImageSource:
     """Open an image, or a mask whose palette indices are class ids (`indexed`)."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
     if pixel_size_um is not None:
         pixel_size_um = as_pixel_size(pixel_size_um, "pixel_size_um")
+    if is_address(path):
+        return ZarrSource(str(path), axes, pixel_size_um)
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path")
     suffix = path.suffix.lower()
     if is_zarr(path):
         return ZarrSource(path, axes, pixel_size_um)
@@ -112,6 +125,11 @@ def open_stored(
     raise InputError(
         f"{path} is not an image that is read; save it as PNG, JPEG, TIFF, OME-TIFF or OME-Zarr"
     )
+
+
+def is_address(path: Path | str) -> bool:
+    """Whether an image is named by an address such as ``https://...`` instead of a path."""
+    return isinstance(path, str) and "://" in path
 
 
 def _raster_source(
@@ -127,28 +145,45 @@ def _raster_source(
 
 
 def image_sha256(source: ImageSource) -> str:
-    """Hash the shape, the dtype and the pixels of an image, streamed by blocks; hexadecimal.
+    """Hash the shape, the dtype and the pixels of an image, streamed; hexadecimal.
 
-    The blocks are those of `stream_blocks`, so the hash depends neither on the file format nor on
-    how the file is cut; the pixel size is not part of it.
+    It is the SHA-256 of shape, dtype and the SHA-256 of each band of `BAND_ROWS` rows of a slice,
+    in (z, y) order. So it depends neither on the file format nor on how the file is cut, and a
+    pass that meets the bands in another order can make it on the way, see `BandDigests`. The pixel
+    size is not part of it.
     """
-    digest = PixelDigest(source.info)
-    for box in stream_blocks(source.info.shape_zyxc):
-        digest.update(source.read(*box))
-    return digest.hexdigest()
+    digests = BandDigests(source.info.shape_zyxc, source.info.dtype)
+    for box in row_boxes(source.info.shape_zyxc):
+        digests.add(box[0].start, box[1].start, source.read(*box))
+    return digests.hexdigest()
 
 
-class PixelDigest:
-    """`image_sha256` for a caller who looks at the same blocks for another reason, too."""
+class BandDigests:
+    """`image_sha256` for a caller who looks at the rows for another reason, too, in any order.
 
-    def __init__(self, info: ImageInfo) -> None:
-        self._dtype = info.dtype.newbyteorder("<")
-        self._sha = hashlib.sha256(f"{info.shape_zyxc} {self._dtype.str}".encode())
+    Attributes
+    ----------
+    bands : (Z, B, 32) uint8
+        Digests so far, to be kept and put back by a caller who stops in between.
+    """
 
-    def update(self, block: Array) -> None:
-        """Add the next block of `stream_blocks`."""
-        self._sha.update(np.ascontiguousarray(block, self._dtype).data)
+    def __init__(self, shape_zyxc: ShapeZYXC, dtype: np.dtype) -> None:
+        self._shape, self._dtype = shape_zyxc, dtype.newbyteorder("<")
+        self.bands = np.zeros((shape_zyxc[0], -(-shape_zyxc[1] // BAND_ROWS), 32), np.uint8)
+
+    def add(self, z0: int, y0: int, rows: Array) -> None:
+        """Add (Z', Y', X, C) whole rows that start at slice `z0` and row `y0`.
+
+        Rows start at a multiple of `BAND_ROWS`, and end at one or at the border of the image.
+        """
+        for z, plane in enumerate(rows, start=z0):
+            for y in range(0, len(plane), BAND_ROWS):
+                band = np.ascontiguousarray(plane[y : y + BAND_ROWS], self._dtype)
+                digest = hashlib.sha256(band.data).digest()
+                self.bands[z, (y0 + y) // BAND_ROWS] = np.frombuffer(digest, np.uint8)
 
     def hexdigest(self) -> str:
-        """Return the hash of the blocks so far."""
-        return self._sha.hexdigest()
+        """Return the hash, once all rows were added."""
+        head = hashlib.sha256(f"{self._shape} {self._dtype.str}".encode())
+        head.update(self.bands.tobytes())
+        return head.hexdigest()

@@ -1,4 +1,4 @@
-"""Image-wide intensity limits, streamed, and pixels scaled by them.
+"""Image-wide intensity limits, from a sample, and pixels scaled by them.
 
 Why image-wide: limits of a block would make the same tissue look different in two blocks.
 """
@@ -7,20 +7,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from spixgraph.arrays import Array, Float64, ImageZYXC, Int64
+from spixgraph.arrays import Array, Float32, Float64, ImageZYXC, Int64
 from spixgraph.errors import InputError
+from spixgraph.io.sample import Slices, sample_boxes
 from spixgraph.io.source import ImageSource, stream_blocks
 
 _BINS = 2**16
 
 
 def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0.999) -> Float64:
-    """Find two quantiles of each channel over the whole image, exactly.
+    """Find two quantiles of each channel over the sample of an image, exactly.
 
     Parameters
     ----------
     source : ImageSource
-        Read block by block: once for 8 and 16 bit, twice for floats.
+        Read in the boxes of `sample.sample_boxes`, which is all of an image up to 16 megapixels:
+        once for 8 and 16 bit, twice for floats.
     low, high : float
         Quantiles, 0 <= low < high <= 1.
 
@@ -28,7 +30,7 @@ def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0
     -------
     limits : (C, 2) float64
         The smallest value v of each channel such that a fraction of at least `low` (`high`) of
-        the pixels is <= v; floats are taken as float32.
+        the sample is <= v; floats are taken as float32.
 
     Raises
     ------
@@ -56,10 +58,24 @@ def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0
 
 def _channel_keys(source: ImageSource) -> Iterator[Array]:
     """Yield (C, n) unsigned keys, block by block, that sort like the pixels."""
-    for box in stream_blocks(source.info.shape_zyxc):
-        block = source.read(*box)
-        pixels = block.reshape(-1, block.shape[-1]).T
-        yield _key_of_float(pixels) if block.dtype.kind == "f" else pixels
+    z, y, x, _ = source.info.shape_zyxc
+    for box in sample_boxes((z, y, x), source.info.pixel_size_um):
+        for part in _parts(box):
+            block = source.read(*part)
+            pixels = block.reshape(-1, block.shape[-1]).T
+            yield _key_of_float(pixels) if block.dtype.kind == "f" else pixels
+
+
+def _parts(box: Slices) -> Iterator[Slices]:
+    """Cut a box into blocks that are read at once."""
+    z0, y0, x0 = (s.start for s in box)
+    z1, y1, x1 = (s.stop for s in box)
+    for z, y, x in stream_blocks((z1 - z0, y1 - y0, x1 - x0, 1)):
+        yield (
+            slice(z0 + z.start, z0 + z.stop),
+            slice(y0 + y.start, y0 + y.stop),
+            slice(x0 + x.start, x0 + x.stop),
+        )
 
 
 def _key_of_float(values: Array) -> Array:
@@ -127,10 +143,15 @@ def read_scaled(source: ImageSource, limits: Float64, z: slice, y: slice, x: sli
             f"limits must be finite ({source.info.n_channels}, 2), one row per channel, got shape "
             f"{limits.shape}; io.limits.intensity_limits makes them"
         )
-    low = limits[:, 0].astype(np.float32)
-    span = (limits[:, 1] - limits[:, 0]).astype(np.float32)
-    factor = np.divide(1, span, out=np.zeros_like(span), where=span > 0)
+    low, factor = scale_factors(limits)
     image = source.read(z, y, x).astype(np.float32)
     image -= low
     image *= factor
     return np.clip(image, 0, 1, out=image)
+
+
+def scale_factors(limits: Float64) -> tuple[Float32, Float32]:
+    """Return what `read_scaled` subtracts from, then multiplies each channel with; (C,) both."""
+    low = limits[:, 0].astype(np.float32)
+    span = (limits[:, 1] - limits[:, 0]).astype(np.float32)
+    return low, np.divide(1, span, out=np.zeros_like(span), where=span > 0)

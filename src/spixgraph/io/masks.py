@@ -1,16 +1,16 @@
 """Masks: class ids per pixel, read from and written to PNG, TIFF and OME-Zarr."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from spixgraph.arrays import NOT_ANNOTATED, Array, MaskZYX, PixelSizeUm
 from spixgraph.errors import InputError, StoredDataError
-from spixgraph.files import atomic_path
-from spixgraph.io._pixel_size import as_pixel_size
-from spixgraph.io._writers import write_ome_tiff, write_ome_zarr, write_png
 from spixgraph.io.images import open_stored
+from spixgraph.io.pyramid import STRIP_PX, mask_writer
 from spixgraph.io.source import ImageInfo, ImageSource, stream_blocks
 
 
@@ -88,10 +88,10 @@ def write_mask(
     Parameters
     ----------
     path : Path
-        `.png` (Z = 1 only), `.tif` / `.tiff` (tiled, deflated OME-BigTIFF with the pixel size) or
-        `.zarr` (OME-Zarr 0.5 with label metadata).
+        `.png` (Z = 1 only, up to 268 megapixels), `.tif` / `.tiff` (tiled, deflated OME-BigTIFF
+        with pixel size and pyramid) or `.zarr` (OME-Zarr 0.5 with label metadata and pyramid).
     mask : (Z, Y, X) uint8
-        Read block by block, so that a memory map is not loaded.
+        Read strip by strip, so that a memory map is not loaded.
     pixel_size_um : (z, y, x), optional
     class_names : sequence of str
         Name of class 0, 1, ...; written where the format has a place.
@@ -101,38 +101,21 @@ def write_mask(
     Raises
     ------
     InputError
-        If the mask is not (Z, Y, X) uint8, the suffix is not known, or a PNG is asked for Z > 1.
+        If the mask is not (Z, Y, X) uint8, the suffix is not known, or a PNG cannot hold it.
     """
     if mask.ndim != 3 or mask.dtype != np.uint8 or 0 in mask.shape:
         raise InputError(f"mask must be (Z, Y, X) uint8, got shape {mask.shape} {mask.dtype}")
-    if pixel_size_um is not None:
-        pixel_size_um = as_pixel_size(pixel_size_um, "pixel_size_um")
-    suffix = path.suffix.lower()
-    if suffix not in (".png", ".tif", ".tiff", ".zarr"):
-        raise InputError(f"{path} ends in {suffix!r}; masks are written as .png, .tif or .zarr")
-    if suffix == ".png" and mask.shape[0] != 1:
-        raise InputError(f"a PNG has no Z, but the mask has {mask.shape[0]} slices; write .tif")
-    rgb = [_rgb(c) for c in colours]
-    if rgb and class_names and len(rgb) != len(class_names):
-        raise InputError(
-            f"{len(class_names)} class names but {len(rgb)} colours; give one per class"
+    n_z, n_y, n_x = mask.shape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        writer = mask_writer(
+            path,
+            (n_z, n_y, n_x),
+            folder=Path(folder),
+            pixel_size_um=pixel_size_um,
+            class_names=class_names,
+            colours=colours,
         )
-    with atomic_path(path) as part:
-        if suffix == ".png":
-            write_png(part, mask, rgb)
-        elif suffix == ".zarr":
-            write_ome_zarr(part, path.name.split(".")[0], mask, pixel_size_um, class_names, rgb)
-        else:
-            shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-            write_ome_tiff(part, shape, lambda *box: mask[box], pixel_size_um)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    """Read `#rrggbb`."""
-    try:
-        if len(colour) != 7 or colour[0] != "#":
-            raise ValueError
-        r, g, b = bytes.fromhex(colour[1:])
-    except ValueError:
-        raise InputError(f"colour {colour!r} is not #rrggbb") from None
-    return r, g, b
+        for z, y in product(range(n_z), range(0, n_y, STRIP_PX)):
+            writer.write(z, y // STRIP_PX, np.asarray(mask[z, y : y + STRIP_PX]))
+        writer.finish()

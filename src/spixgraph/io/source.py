@@ -11,7 +11,10 @@ from spixgraph.arrays import Array, PixelSizeUm, ShapeZYX, ShapeZYXC
 from spixgraph.errors import InputError, StoredDataError
 
 STREAM_BLOCK_ZYX: ShapeZYX = (32, 512, 512)
-"""The block in which image-wide figures are streamed; part of the definition of `image_sha256`."""
+"""The block in which pixels are read and written where nothing else asks for another one."""
+BAND_ROWS = 16
+"""Rows that are hashed together; part of the definition of `image_sha256`."""
+_ROW_BOX_PX = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class ImageSource(Protocol):
     """An image that gives any block of its pixels; a context manager."""
 
     info: ImageInfo
+    held_bytes: int = 0
+    """Most that a source keeps of a file for later reads."""
 
     def read(self, z: slice, y: slice, x: slice) -> Array:
         """Return the block as a new (Z, Y, X, C) array of `info.dtype`.
@@ -100,6 +105,18 @@ def stream_blocks(
                     slice(y, min(y + b_y, n_y)),
                     slice(x, min(x + b_x, n_x)),
                 )
+
+
+def row_boxes(shape_zyxc: ShapeZYXC) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the slices of boxes of whole rows that cover an image once; for `image_sha256`.
+
+    Up to 32 slices and 512 rows, less in wide images, so that a box holds some 8 megapixels.
+    """
+    n_z, _, n_x = shape_zyxc[:3]
+    deep = min(n_z, STREAM_BLOCK_ZYX[0], max(1, _ROW_BOX_PX // (BAND_ROWS * n_x)))
+    bands = max(1, _ROW_BOX_PX // (BAND_ROWS * n_x * deep))
+    high = min(BAND_ROWS * bands, STREAM_BLOCK_ZYX[1])
+    return stream_blocks(shape_zyxc, (deep, high, n_x))
 
 
 def pixel_dtype(stored: np.dtype, name: str) -> np.dtype:

@@ -20,6 +20,8 @@ def build_node_net(
     hidden: int,
     layers: int,
     dropout: float,
+    n_pixel_columns: int = 0,
+    table_width: int = 8,
 ) -> NodeNet:
     """Build the node network `kind` with fresh weights from torch's generator.
 
@@ -34,17 +36,31 @@ def build_node_net(
         Message passing layers; residual blocks of the MLP.
     dropout : float
         0..1, in training only.
+    n_pixel_columns : int
+        Columns of a pixel that the decoder sees; 0 for a network without a decoder.
+    table_width : int
+        Neighbours per row of the table that the exported network reads.
 
     Raises
     ------
     InputError
         If `kind` is unknown or a size is out of range.
     """
-    sizes = {"n_features": n_features, "n_classes": n_classes, "hidden": hidden}
-    if min(sizes.values()) < 1 or layers < 0 or n_edge_features < 0 or not 0 <= dropout < 1:
+    sizes = {
+        "n_features": n_features,
+        "n_classes": n_classes,
+        "hidden": hidden,
+        "table_width": table_width,
+    }
+    others = {
+        "layers": layers,
+        "n_edge_features": n_edge_features,
+        "n_pixel_columns": n_pixel_columns,
+    }
+    if min(sizes.values()) < 1 or min(others.values()) < 0 or not 0 <= dropout < 1:
         raise InputError(
-            "sizes must be >= 1, layers and n_edge_features >= 0 and dropout in 0..1, "
-            f"got {sizes}, layers={layers}, n_edge_features={n_edge_features}, dropout={dropout}"
+            "sizes must be >= 1, layers and numbers of columns >= 0 and dropout in 0..1, "
+            f"got {sizes}, {others}, dropout={dropout}"
         )
     return _node_net_class(kind)(
         n_features=n_features,
@@ -53,6 +69,8 @@ def build_node_net(
         hidden=hidden,
         layers=layers,
         dropout=dropout,
+        n_pixel_columns=n_pixel_columns,
+        table_width=table_width,
     )
 
 

@@ -9,7 +9,8 @@ from spixgraph.nets.table import Table
 class Mlp(NodeNet):
     """Encoder, `layers` residual blocks and a linear head; edges are ignored.
 
-    With `layers=0` it is the GNN without its message passing. Shapes as in `NodeNet`.
+    With `layers=0` it is the GNN without its message passing, pixel decoder included. Shapes as in
+    `NodeNet`.
     """
 
     def __init__(
@@ -21,9 +22,16 @@ class Mlp(NodeNet):
         hidden: int,
         layers: int,
         dropout: float,
+        n_pixel_columns: int,
+        table_width: int,
     ) -> None:
         super().__init__(
-            n_features=n_features, n_edge_features=n_edge_features, n_classes=n_classes
+            n_features=n_features,
+            n_edge_features=n_edge_features,
+            n_classes=n_classes,
+            hidden=hidden,
+            n_pixel_columns=n_pixel_columns,
+            table_width=table_width,
         )
         self.encoder = nn.Sequential(
             nn.Linear(n_features, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
@@ -38,18 +46,19 @@ class Mlp(NodeNet):
             )
             for _ in range(layers)
         )
-        self.head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, n_classes))
+        self.norm = nn.LayerNorm(hidden)
+        self.head = nn.Linear(hidden, n_classes)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """Node features in, logits out."""
-        return self._logits(x)
+    def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Node features in, hidden columns out."""
+        return self._embed(x)
 
-    def table_logits(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
-        """Node features in, logits out."""
-        return self._logits(x)
+    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+        """Node features in, hidden columns out."""
+        return self._embed(x)
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def _embed(self, x: Tensor) -> Tensor:
         x = self.encoder(x)
         for block in self.blocks:
             x = x + block(x)
-        return self.head(x)
+        return self.norm(x)

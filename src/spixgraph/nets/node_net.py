@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from spixgraph.nets.decoder import PixelDecoder
 from spixgraph.nets.table import Table
 
 
@@ -14,19 +15,46 @@ class NodeNet(nn.Module):
     export: edges as a padded table (`spixgraph.graph.neighbour_table`), aggregation by gathers,
     since onnxruntime's ScatterND with reduction gives wrong rows on several threads.
 
+    A network of a kind is what `embed` and `table_embed` do, and the `head` that makes logits of
+    it.
+
     Parameters
     ----------
     n_features, n_edge_features, n_classes : int
         Columns of `x` and `edge_attr`, and of the logits.
+    hidden : int
+        Columns of what `embed` returns.
+    n_pixel_columns : int
+        Columns of a pixel that the decoder sees; 0 for a network without a decoder.
+    table_width : int
+        Neighbours per row of the table that the exported network reads.
     """
 
-    def __init__(self, *, n_features: int, n_edge_features: int, n_classes: int) -> None:
+    head: nn.Module
+    """Maps (n, hidden) to logits; set by each network."""
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_edge_features: int,
+        n_classes: int,
+        hidden: int,
+        n_pixel_columns: int,
+        table_width: int,
+    ) -> None:
         super().__init__()
         self.n_features = n_features
         self.n_edge_features = n_edge_features
         self.n_classes = n_classes
+        self.n_pixel_columns = n_pixel_columns
+        self.table_width = table_width
+        self.decoder = (
+            PixelDecoder(hidden=hidden, n_classes=n_classes, n_columns=n_pixel_columns)
+            if n_pixel_columns
+            else None
+        )
 
-    @abstractmethod
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to logits.
 
@@ -43,6 +71,12 @@ class NodeNet(nn.Module):
         -------
         logits : (n, n_classes) float32
         """
+        logits: Tensor = self.head(self.embed(x, edge_index, edge_attr))
+        return logits
+
+    def outputs(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> tuple[Tensor, ...]:
+        """Map a graph to its logits and, with a decoder, to (n, n_classes, P) pixel weights."""
+        return self._outputs(self.embed(x, edge_index, edge_attr))
 
     def forward_table(
         self,
@@ -54,13 +88,23 @@ class NodeNet(nn.Module):
         hub: Tensor,
         hub_of_node: Tensor,
         degree: Tensor,
-    ) -> Tensor:
-        """Map a graph to the logits of `forward`, without scatter.
+    ) -> tuple[Tensor, ...]:
+        """Map a graph to what `outputs` gives, without scatter.
 
         The arrays after `edge_attr` are those of `NeighbourTable`.
         """
-        return self.table_logits(x, edge_attr, Table(nbr, slot, owner, hub, hub_of_node, degree))
+        table = Table(nbr, slot, owner, hub, hub_of_node, degree)
+        return self._outputs(self.table_embed(x, edge_attr, table))
 
     @abstractmethod
-    def table_logits(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
-        """`forward_table` with the arrays of the table in one."""
+    def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Map a graph to (n, hidden), by scatter."""
+
+    @abstractmethod
+    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+        """Map a graph to (n, hidden), by gathers."""
+
+    def _outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        if self.decoder is None:
+            return (self.head(hidden),)
+        return self.head(hidden), self.decoder(hidden)

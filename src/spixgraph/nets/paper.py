@@ -33,29 +33,42 @@ class PaperNet(NodeNet):
         hidden: int,
         layers: int,
         dropout: float,
+        n_pixel_columns: int,
+        table_width: int,
     ) -> None:
+        if n_pixel_columns:
+            raise InputError(
+                f"the paper network has no pixel decoder, got n_pixel_columns={n_pixel_columns}; "
+                "train it without pixel samples"
+            )
         if layers < 1 or n_edge_features < 1:
             raise InputError(
                 f"the paper network needs layers >= 1 and an edge weight, got layers={layers} and "
                 f"n_edge_features={n_edge_features}; build its graph with kind: paper"
             )
         super().__init__(
-            n_features=n_features, n_edge_features=n_edge_features, n_classes=n_classes
+            n_features=n_features,
+            n_edge_features=n_edge_features,
+            n_classes=n_classes,
+            hidden=n_classes,
+            n_pixel_columns=0,
+            table_width=table_width,
         )
+        self.head = nn.Identity()
         widths = [n_features] + [hidden] * (layers - 1) + [n_classes]
         self.convs: Iterable[Any] = nn.ModuleList(
             GraphConv(i, o, aggr="add") for i, o in pairwise(widths)
         )
         self.dropout = dropout
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """Scatter form."""
+    def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Scatter form; the last layer gives the logits."""
         weight = edge_attr[:, WEIGHT_COLUMN]
         for number, conv in enumerate(self.convs):
             x = conv(self._activate(x, number), edge_index, weight)
         return x
 
-    def table_logits(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
         """Gather form."""
         weight = with_row(edge_attr, 0.0)[:, WEIGHT_COLUMN, None]
         for number, conv in enumerate(self.convs):

@@ -27,11 +27,20 @@ class Column(_Strict):
     scale: float = Field(gt=0)
 
 
+class Decoder(_Strict):
+    """The pixel decoder: the columns of the network's output ``pixel_weights (n, K, P)``."""
+
+    columns: tuple[Column, ...] = Field(description="standardised and clipped like features")
+
+
 class MemoryContract(_Strict):
     """Predicted peak of the host memory of a prediction, in bytes above the idle process."""
 
     base_bytes: int = Field(ge=0)
-    bytes_per_pixel: float = Field(ge=0)
+    bytes_per_pixel: float = Field(ge=0, description="of an image that is segmented in memory")
+    bytes_per_node: float = Field(
+        default=6000.0, ge=0, description="of the superpixels that the network sees at once"
+    )
 
 
 class Card(_Strict):
@@ -41,11 +50,17 @@ class Card(_Strict):
     name: str
     network: str = Field(description="gnn, mlp or paper")
     n_parameters: int
+    n_layers: int = Field(ge=0, description="message passing layers: how many hops a node sees")
     recipe: dict[str, Any] = Field(description="dump of spixgraph.config.recipe.GraphRecipe")
     n_dims: Literal[2, 3]
     n_channels: int = Field(ge=1)
     node_features: tuple[Column, ...]
     edge_features: tuple[Column, ...]
+    decoder: Decoder | None = None
+    scaled_per_image: bool = Field(
+        default=False,
+        description="all columns are standardised as graph.image_scaling.Scalings.at says",
+    )
     classes: tuple[ClassInfo, ...]
     pixel_size_um_range: tuple[float, float] | None = Field(
         description="smallest and largest in-plane pixel size of the training data"

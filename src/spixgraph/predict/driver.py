@@ -1,57 +1,49 @@
-"""From an image to a mask: superpixels, graph, network, and back to pixels."""
+"""From an image to a mask, in memory: superpixels, graph, network, and back to pixels.
 
-import logging
+`stream` does the same from file to file, with the same bytes.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from spixgraph.arrays import Float32, Int64, LabelsZYX, MaskZYX, UInt8
-from spixgraph.config.recipe import GraphRecipe
-from spixgraph.errors import InputError, StoredDataError
+from spixgraph.arrays import Array, Float32, LabelsZYX, MaskZYX, UInt8
+from spixgraph.graph.blocks.pixel_maps import pixel_map_names
+from spixgraph.graph.pixel_samples import place_names
 from spixgraph.graph.region_graph import RegionGraph
-from spixgraph.graph.scaling import Scaling
-from spixgraph.io.images import ImageInfo, ImageSource
+from spixgraph.graph.stream import ImagePlan
+from spixgraph.graph.stream.attributes import plan_of
+from spixgraph.graph.stream.region import Region, region_of
+from spixgraph.io.images import ImageSource
 from spixgraph.predict.bundle import Bundle
-from spixgraph.predict.card import Card, Column
-from spixgraph.predict.image_graph import graph_of_image
-from spixgraph.predict.onnx_predictor import Device, OnnxPredictor
+from spixgraph.predict.decoder import class_probabilities
+from spixgraph.predict.image_graph import graph_of_image, is_streamed
+from spixgraph.predict.model import (
+    NodeModel,
+    NodePredictor,
+    PixelPredictor,
+    open_model,
+    require_fit,
+    warn_of_pixel_size,
+)
+from spixgraph.predict.network import model_of_image, require_names, run_network
+from spixgraph.predict.painting import PixelInputs, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
+from spixgraph.predict.tables import GraphTables, block_ids
 
-log = logging.getLogger(__name__)
-
-_FAR = 2.0  # a pixel size beyond this factor of the training range is worth a warning
-
-
-class NodePredictor(Protocol):
-    """numpy in, numpy out; the torch and the ONNX side both satisfy it."""
-
-    def __call__(self, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float32:
-        """Map standardised (n, F), (2, E) int64 and (E, D) to (n, K) float32 logits."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeModel:
-    """What leads from an image to a mask.
-
-    Attributes
-    ----------
-    recipe : GraphRecipe
-    node_scaling, edge_scaling : Scaling
-        How raw features are standardised; their names must be those of the graph.
-    predictor : NodePredictor
-    class_ids : (K,) uint8
-        Id in the mask of each column of the logits.
-    card : Card, optional
-        Where given, images that do not suit it are refused.
-    """
-
-    recipe: GraphRecipe
-    node_scaling: Scaling
-    edge_scaling: Scaling
-    predictor: NodePredictor
-    class_ids: UInt8
-    card: Card | None = None
+__all__ = [
+    "NodeModel",
+    "NodePredictor",
+    "PixelPredictor",
+    "Segmentation",
+    "class_probabilities",
+    "node_logits",
+    "open_model",
+    "paint",
+    "require_fit",
+    "segment_source",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +57,9 @@ class Segmentation:
     labels : (Z, Y, X) int32
         Superpixels; row i of `logits` belongs to label i.
     logits : (n, K) float32
+        Of the superpixels; with a pixel decoder the pixels of one may differ.
     seconds : dict
-        Per step: read, superpixels, graph, network, mask.
+        Per step: graph, network, mask; read and superpixels where these are apart.
     """
 
     mask: MaskZYX
@@ -75,29 +68,22 @@ class Segmentation:
     seconds: dict[str, float]
 
 
-def open_model(bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> NodeModel:
-    """Open the network of a bundle; errors as of `OnnxPredictor`."""
-    card = bundle.card
-    return NodeModel(
-        recipe=bundle.recipe,
-        node_scaling=_scaling(card.node_features),
-        edge_scaling=_scaling(card.edge_features),
-        predictor=OnnxPredictor(bundle.model_path, device=device, threads=threads),
-        class_ids=np.array([c.id for c in card.classes], np.uint8),
-        card=card,
-    )
-
-
 def segment_source(
-    source: ImageSource, model: NodeModel | Bundle, *, steps: Steps | None = None
+    source: ImageSource,
+    model: NodeModel | Bundle,
+    *,
+    workers: int | None = None,
+    steps: Steps | None = None,
 ) -> Segmentation:
-    """Segment one image.
+    """Segment one image in memory.
 
     Parameters
     ----------
     source : ImageSource
     model : NodeModel or Bundle
         A bundle is opened on the device "auto".
+    workers : int, optional
+        Threads; all processors by default.
     steps : Steps, optional
         Gets the seconds of each step.
 
@@ -112,29 +98,40 @@ def segment_source(
         model = open_model(model)
     if model.card is not None:
         require_fit(source.info, model.card)
-        _warn_of_pixel_size(source.info, model.card)
+        warn_of_pixel_size(source.info, model.card)
     steps = steps or Steps()
-    labels, graph = graph_of_image(source, model.recipe, steps=steps)
+    labels, graph = graph_of_image(source, model.recipe, workers=workers, steps=steps)
+    tables, found = _tables(graph, model), _Outputs(graph.n_regions, model)
     with steps("network"):
-        logits = node_logits(graph, model)
+        model = model_of_image(tables, model)
+        run_network(tables, model, found.logits, found.weights)
     with steps("mask"):
-        mask = paint(labels, logits, model.class_ids)
-    return Segmentation(mask, labels, logits, steps.seconds)
+        if found.weights is None or model.pixel_scaling is None:
+            mask = paint(labels, found.logits, model.class_ids)
+        else:
+            inputs = PixelInputs(
+                found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling
+            )
+            mask = _decoded(source, labels, graph, found.logits, model, inputs, workers or 1)
+    return Segmentation(mask, labels, found.logits, steps.seconds)
+
+
+class _Outputs:
+    """Room for what the network says."""
+
+    def __init__(self, n_regions: int, model: NodeModel) -> None:
+        shape = (n_regions, len(model.class_ids))
+        self.logits: Float32 = np.empty(shape, np.float32)
+        self.weights: Float32 | None = None
+        if model.pixel_scaling is not None:
+            self.weights = np.empty((*shape, len(model.pixel_scaling.names)), np.float32)
 
 
 def node_logits(graph: RegionGraph, model: NodeModel) -> Float32:
     """Standardise the features of a graph and run the network: (n, K) float32."""
-    _require_names("node", graph.feature_names, model.node_scaling)
-    _require_names("edge", graph.edge_feature_names, model.edge_scaling)
-    x = model.node_scaling.apply(graph.x)
-    edge_attr = model.edge_scaling.apply(graph.edge_attr)
-    logits = model.predictor(x, graph.edge_index, edge_attr)
-    wanted = (graph.n_regions, len(model.class_ids))
-    if logits.shape != wanted:
-        raise StoredDataError(f"the network gave logits {logits.shape}, the card wants {wanted}")
-    if not np.isfinite(logits).all():
-        raise StoredDataError("the network gave NaN or inf; its weights are broken, train it again")
-    return logits
+    tables, found = _tables(graph, model), _Outputs(graph.n_regions, model)
+    run_network(tables, model_of_image(tables, model), found.logits, found.weights)
+    return found.logits
 
 
 def paint(labels: LabelsZYX, logits: Float32, class_ids: UInt8) -> MaskZYX:
@@ -143,65 +140,63 @@ def paint(labels: LabelsZYX, logits: Float32, class_ids: UInt8) -> MaskZYX:
     return mask
 
 
-def class_probabilities(logits: Float32) -> Float32:
-    """Softmax of the logits: (n, K) float32, rows sum to 1."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-def require_fit(info: ImageInfo, card: Card) -> None:
-    """Refuse an image that the model was not made for.
+def require_pixels(plan: ImagePlan, model: NodeModel) -> None:
+    """Refuse a model whose decoder was trained on other pixel features.
 
     Raises
     ------
-    InputError
-        If the number of channels or of dimensions differs.
+    StoredDataError
+        If it was.
     """
-    if info.n_channels != card.n_channels:
-        raise InputError(
-            f"the image has {info.n_channels} channel(s), model {card.name} was trained on "
-            f"{card.n_channels}; convert the image, or say by --axes what its axes are"
-        )
-    if info.n_dims != card.n_dims:
-        raise InputError(
-            f"the image is {info.n_dims}D (Z = {info.shape_zyxc[0]}), model {card.name} was "
-            f"trained on {card.n_dims}D images; use a model for these, or say by --axes what the "
-            "axes are"
-        )
+    if model.pixel_scaling is not None:
+        maps = pixel_map_names(plan.n_channels, plan.blocks.n_octaves)
+        names = (*maps, *place_names(is_volume=plan.blocks.is_volume))
+        require_names("pixel", names, model.pixel_scaling)
 
 
-def _warn_of_pixel_size(info: ImageInfo, card: Card) -> None:
-    if info.pixel_size_um is None or card.pixel_size_um_range is None:
-        return
-    smallest, largest = card.pixel_size_um_range
-    size = info.pixel_size_um[1]
-    if not smallest / _FAR <= size <= largest * _FAR:
-        log.warning(
-            "the pixel size of %g um is far outside of the training data of model %s (%g to %g um);"
-            " expect a poor mask, or resample the image",
-            size,
-            card.name,
-            smallest,
-            largest,
-        )
+def _blocks_of(graph: RegionGraph) -> tuple[ImagePlan, Region, Array]:
+    """Return the plan of a graph of `graph.stream`, its region, and the first node of each block.
+
+    A superpixel lies in one block, and so does its centroid; blocks are numbered like nodes.
+    """
+    plan = plan_of(graph.source.params)
+    grid = plan.blocks.basins.grid
+    region = region_of(grid, None)
+    cell = (graph.centroid_px // grid.block_zyx).astype(np.int64)
+    number = np.ravel_multi_index(tuple(cell.T), grid.n_blocks_zyx)
+    return plan, region, np.searchsorted(number, np.arange(grid.n_blocks + 1))
 
 
-def _scaling(columns: tuple[Column, ...]) -> Scaling:
-    return Scaling(
-        names=tuple(c.name for c in columns),
-        mean=np.array([c.mean for c in columns], np.float64),
-        scale=np.array([c.scale for c in columns], np.float64),
+def _tables(graph: RegionGraph, model: NodeModel) -> GraphTables:
+    if not is_streamed(model.recipe):
+        return GraphTables.of_graph(graph)
+    return GraphTables.of_graph(graph, block_ids(*_blocks_of(graph)))
+
+
+def _decoded(
+    source: ImageSource,
+    labels: LabelsZYX,
+    graph: RegionGraph,
+    logits: Float32,
+    model: NodeModel,
+    inputs: PixelInputs,
+    workers: int,
+) -> MaskZYX:
+    """Decode every pixel."""
+    plan, region, first_node = _blocks_of(graph)
+    require_pixels(plan, model)
+    scene = Scene(
+        source,
+        plan,
+        region,
+        first_node,
+        lambda i: labels[region.grid.box(i)],
+        logits,
+        model.class_ids,
+        inputs,
     )
-
-
-def _require_names(kind: str, names: tuple[str, ...], scaling: Scaling) -> None:
-    if tuple(names) != tuple(scaling.names):
-        raise StoredDataError(
-            f"this version computes {len(names)} {kind} features ({_brief(names)}), the model was "
-            f"trained on {len(scaling.names)} ({_brief(scaling.names)}); train it again or install "
-            "the version that made it"
-        )
-
-
-def _brief(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    mask = np.empty(labels.shape, np.uint8)
+    with ThreadPoolExecutor(workers) as pool:
+        for band, painted in paint_bands(scene, list(bands(region)), pool=pool):
+            mask[band.z, band.y] = painted.mask
+    return mask

@@ -4,13 +4,17 @@ from spixgraph.arrays import ShapeZYXC
 from spixgraph.config.recipe import GraphRecipe, RagParams
 from spixgraph.errors import ResourceError
 from spixgraph.predict.card import MemoryContract
+from spixgraph.predict.image_graph import is_streamed
 from spixgraph.resources import available_memory_bytes
 
-_BASE_BYTES = 60_000_000  # onnxruntime's session and compiled kernels
-_SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel; basins stay below
+_BASE_BYTES = 60_000_000  # onnxruntime's session
+_KERNEL_BYTES = 60_000_000  # the compiled kernels of basins and what loads them
+_BASIN_BYTES = (5.5, 3.6)  # per pixel, and per pixel and channel: labels, image, strips
+_NODE_TABLE_BYTES = 1130.0  # per superpixel: its columns and edges
+_SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _MAPS_BYTES = (50.5, 11.0)  # the same for the texture maps of a graph with two scales or more
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
-_NODE_BYTES = {"rag": 300.0, "paper": 175.0}  # per node and hidden channel, while it runs
+_NODE_BYTES = (900.0, 75.0)  # per superpixel, and per superpixel and hidden channel, while it runs
 
 
 def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -> MemoryContract:
@@ -25,17 +29,24 @@ def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -
 
     Notes
     -----
-    The figures are measured on images of 1 to 17 megapixels with 1 to 6 channels, 2D and 3D, at
+    The figures are measured on images of 2 to 25 megapixels with 1 to 6 channels, 2D and 3D, at
     500 to 20,000 nodes per megapixel; a test holds them within 20 % of what a run takes. They are
     constants and no measurement of this machine, so that the same model gives the same bundle.
     """
+    nodes_per_pixel = recipe.nodes_per_megapixel / 1e6
+    node, per_channel = _NODE_BYTES
+    bytes_per_node = node + per_channel * hidden
     pixel, channel = _SLIC_BYTES
-    if isinstance(recipe.graph, RagParams) and recipe.graph.n_scales > 1:
+    if is_streamed(recipe):
+        pixel, channel = _BASIN_BYTES
+        pixel += nodes_per_pixel * _NODE_TABLE_BYTES
+    elif isinstance(recipe.graph, RagParams) and recipe.graph.n_scales > 1:
         pixel, channel = _MAPS_BYTES
-    nodes_per_pixel = recipe.superpixels.nodes_per_megapixel / 1e6
-    network = _LABEL_BYTES + nodes_per_pixel * hidden * _NODE_BYTES[recipe.graph.kind]
+    network = _LABEL_BYTES + nodes_per_pixel * (bytes_per_node + _NODE_TABLE_BYTES / 2)
     return MemoryContract(
-        base_bytes=_BASE_BYTES, bytes_per_pixel=max(pixel + channel * n_channels, network)
+        base_bytes=_BASE_BYTES + (_KERNEL_BYTES if is_streamed(recipe) else 0),
+        bytes_per_pixel=max(pixel + channel * n_channels, network),
+        bytes_per_node=bytes_per_node,
     )
 
 

@@ -21,8 +21,13 @@ from spixgraph.files import sha256_file, sha256_json, sha256_tree
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
 from spixgraph.serve.segmenter import BUNDLE_FOLDER
 
+_COMPILER = " build-essential git"
+_RECIPES = ("bento.yaml", "env/docker/Dockerfile")  # either may be what a container is built from
 
-def build_bento(path: Path, *, bentofile: Path) -> str:
+
+def build_bento(
+    path: Path, *, bentofile: Path, version: int | None = None, with_cuda: bool = True
+) -> str:
     """Build a Bento of a bundle in BENTOML_HOME.
 
     Parameters
@@ -31,12 +36,16 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
         The bundle.
     bentofile : Path
         `bentofile.yaml` of the repository.
+    version : int, optional
+        Of the model in the registry.
+    with_cuda : bool
+        Let a container have the CUDA libraries, some 2 GB; without them it runs on the CPU.
 
     Returns
     -------
     tag : str
-        ``<model name>:<hash of bundle, code and environment>``. The same of all three gives the
-        same tag and no second Bento.
+        ``<model name>:[v<version>-]<hash of bundle>-<hash of code and environment>``. The same of
+        all gives the same tag and no second Bento.
 
     Raises
     ------
@@ -52,9 +61,10 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
     bentoml = _bentoml()
     with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
         context = Path(folder)
-        _write_context(context)
+        _write_context(context, with_cuda=with_cuda)
         code = sha256_json([sha256_tree(context), sha256_file(bentofile)])
-        tag = f"{bundle.card.name}:{sha256[:12]}-{code[:8]}"
+        number = "" if version is None else f"v{version}-"
+        tag = f"{bundle.card.name}:{number}{sha256[:12]}-{code[:8]}"
         model_tag = _store_model(bundle, sha256)
         if not _is_stored(bentoml.bentos, tag, lambda bento: _holds(bento, context / "src")):
             bentoml.bentos.build_bentofile(
@@ -64,8 +74,9 @@ def build_bento(path: Path, *, bentofile: Path) -> str:
                 labels={"bundle_sha256": sha256, "data_sha256": bundle.card.data_sha256},
                 build_ctx=str(context),
                 reload=True,  # the service reads its arguments on import
-                args={"model_tag": model_tag},
+                args={"model_tag": model_tag, "version": str(version or sha256[:12])},
             )
+            _drop_compiler(Path(bentoml.bentos.get(tag).path))
     return tag
 
 
@@ -109,8 +120,27 @@ def _is_stored(store: Any, tag: str, is_whole: Callable[[Path], bool]) -> bool:
     return False
 
 
+def _drop_compiler(bento: Path) -> None:
+    """Take the compiler out of a container that will be built: every requirement is a wheel.
+
+    BentoML 1.4 has no setting for it: a template of one's own turns the Bento into one of the old
+    form, which cannot be built outside of the working directory.
+    """
+    for name in _RECIPES:
+        text = (bento / name).read_text(encoding="utf-8")
+        if _COMPILER not in text:
+            raise ResourceError(
+                f"{name} of the Bento installs no {_COMPILER.strip()!r} to take out; use the "
+                "version of BentoML that constraints.txt names"
+            )
+        (bento / name).write_text(text.replace(_COMPILER, ""), encoding="utf-8")
+
+
 def _holds(bento: Path, src: Path) -> bool:
-    """Whether the source files in a Bento are those of the build context."""
+    """Whether the source files in a Bento are those of the build context, and no compiler is."""
+    recipes = [(bento / name).read_text(encoding="utf-8") for name in _RECIPES]
+    if any(_COMPILER in text for text in recipes):
+        return False
     files = [path.relative_to(src) for path in src.rglob("*") if path.is_file()]
     there = bento / "src"
     return all(
@@ -118,12 +148,14 @@ def _holds(bento: Path, src: Path) -> bool:
     )
 
 
-def _write_context(folder: Path) -> None:
+def _write_context(folder: Path, *, with_cuda: bool) -> None:
     """Lay out the package and its pinned requirements, as `bentofile.yaml` expects them."""
     package = Path(spixgraph.__file__).parent
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(package, folder / "src" / package.name, ignore=ignore)
-    lines = [f"{name}=={version}\n" for name, version in sorted(_pinned("spixgraph", "serve"))]
+    extras = {"onnxruntime-gpu": "[cuda,cudnn]"} if with_cuda else {}
+    pins = sorted(_pinned("spixgraph", "serve"))
+    lines = [f"{name}{extras.get(name, '')}=={version}\n" for name, version in pins]
     (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
 
 

@@ -1,30 +1,62 @@
-"""Bytes of an image in, bytes of its mask out; what the HTTP application calls in a thread."""
+"""An uploaded image in, its segmentation out; what the HTTP application calls in a thread."""
 
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
-from spixgraph.errors import InputError, SpixError, StoredDataError
-from spixgraph.io.images import ArraySource, ImageSource, open_image
+from spixgraph.arrays import PixelSizeUm, ShapeZYXC
+from spixgraph.errors import InputError, ResourceError, SpixError, StoredDataError
+from spixgraph.io.images import ArraySource, ImageInfo, ImageSource, open_image
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
-from spixgraph.predict.driver import NodeModel, open_model, require_fit, segment_source
-from spixgraph.predict.memory import require_memory
+from spixgraph.predict.driver import (
+    NodeModel,
+    Segmentation,
+    open_model,
+    require_fit,
+    segment_source,
+)
+from spixgraph.predict.memory import predict_peak_bytes, require_memory
 from spixgraph.predict.onnx_predictor import Device
-from spixgraph.predict.outputs import write_card_mask
+from spixgraph.predict.steps import Steps
+from spixgraph.resources import PeakMemory
+from spixgraph.serve.headers import BadImageError, ImageHeader, Kind, read_header
 
-Kind = Literal["png", "tiff"]
 SUFFIX: dict[Kind, str] = {"png": ".png", "tiff": ".tif"}
 BUNDLE_FOLDER = "bundle"  # in a model of BentoML's store, beside its model.yaml
-_PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-class BadImageError(StoredDataError):
-    """What was uploaded is not an image that can be read."""
+class TooLargeError(ResourceError):
+    """The image needs more memory than there is."""
+
+
+class TimeIsUpError(ResourceError):
+    """The segmentation took longer than allowed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmented:
+    """One image, segmented.
+
+    Attributes
+    ----------
+    found : Segmentation
+    info : ImageInfo
+        Of the image.
+    predicted_bytes, used_bytes : int
+        Peak memory above the idle process, by the memory contract and as measured.
+    """
+
+    found: Segmentation
+    info: ImageInfo
+    predicted_bytes: int
+    used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +71,15 @@ class Segmenter:
     version : str
         Under which the model is served.
     model : NodeModel
+    max_memory_bytes : int, optional
+        Predicted peak that one image may have.
     """
 
     bundle: Bundle
     sha256: str
     version: str
     model: NodeModel
+    max_memory_bytes: int | None = None
 
     def describe(self) -> dict[str, object]:
         """Return what `GET /model` says."""
@@ -58,47 +93,79 @@ class Segmenter:
             "n_dims": card.n_dims,
             "n_channels": card.n_channels,
             "classes": [c.model_dump() for c in card.classes],
+            "pixel_size_um_range": card.pixel_size_um_range,
             "metrics": card.metrics,
         }
 
-    def segment(self, upload: BinaryIO, wanted: Kind | None) -> tuple[bytes, Kind]:
+    def segment_upload(
+        self,
+        upload: BinaryIO,
+        *,
+        axes: str | None = None,
+        pixel_size_um: PixelSizeUm | None = None,
+        deadline: float | None = None,
+    ) -> tuple[Segmented, Kind]:
         """Segment one uploaded image.
 
         Parameters
         ----------
         upload : binary file
             PNG or TIFF, known by its first bytes.
-        wanted : {"png", "tiff"}, optional
-            Format of the mask; that of the image by default.
+        axes, pixel_size_um : optional
+            As of `open_image`, where the file does not say.
+        deadline : float, optional
+            On the clock of `time.monotonic`; looked at between the steps.
 
         Returns
         -------
-        mask : bytes
-            The file that `spixgraph segment` writes for the same image.
+        segmented : Segmented
         kind : {"png", "tiff"}
+            Of the upload.
 
         Raises
         ------
         BadImageError
             If the upload is not a readable PNG or TIFF.
         InputError
-            If the image does not suit the model, or a PNG is wanted of a volume.
-        ResourceError
-            If there is too little memory for it.
+            If the image does not suit the model.
+        TooLargeError
+            If its predicted peak of memory is above what there is; found before decoding.
+        TimeIsUpError
+            If the deadline passed.
         """
-        kind = _kind_of(upload)
+        header = read_header(upload)
+        self.require_header_fits(header)
         with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-            path = Path(folder) / f"image{SUFFIX[kind]}"
+            path = Path(folder) / f"image{SUFFIX[header.kind]}"
             with path.open("wb") as handle:
                 shutil.copyfileobj(upload, handle)
-            if kind == "png":
-                self._require_png_fits(path)
-            out = path.with_name(f"mask{SUFFIX[wanted or kind]}")
-            with _opened(path) as source:
-                self._require_fit(source, wanted or kind)
-                mask = segment_source(source, self.model).mask
-                write_card_mask(out, mask, self.bundle.card, source.info.pixel_size_um)
-            return out.read_bytes(), wanted or kind
+            with opened(path, axes=axes, pixel_size_um=pixel_size_um) as source, said_of(path):
+                steps = Steps(lambda _: _require_time(deadline))
+                return self.segment(source, steps=steps), header.kind
+
+    def segment(self, source: ImageSource, *, steps: Steps | None = None) -> Segmented:
+        """Segment an opened image; errors as of `segment_upload`."""
+        require_fit(source.info, self.bundle.card)
+        predicted = self.require_memory(source.info.shape_zyxc)
+        with PeakMemory() as memory:
+            found = segment_source(source, self.model, steps=steps)
+        return Segmented(found, source.info, predicted, memory.above_baseline_bytes)
+
+    def require_memory(self, shape_zyxc: ShapeZYXC) -> int:
+        """Return the predicted peak in bytes, or raise `TooLargeError` with the figures."""
+        contract = self.bundle.card.memory
+        needed = predict_peak_bytes(shape_zyxc, contract)
+        limit = self.max_memory_bytes
+        if limit is not None and needed > limit:
+            raise TooLargeError(
+                f"segmenting {shape_zyxc} (Z, Y, X, C) needs about {needed / 2**20:,.0f} MiB of "
+                f"memory, {limit / 2**20:,.0f} MiB are allowed here; send a smaller image"
+            )
+        try:
+            require_memory(shape_zyxc, contract)
+        except ResourceError as error:
+            raise TooLargeError(str(error)) from error
+        return needed
 
     def try_out(self) -> None:
         """Segment a small made-up image, so that a model that cannot serve fails at the start.
@@ -110,43 +177,50 @@ class Segmenter:
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         segment_source(ArraySource(noise), self.model)
 
-    def _require_fit(self, source: ImageSource, kind: Kind) -> None:
-        require_fit(source.info, self.bundle.card)
-        if kind == "png" and source.info.n_dims == 3:
-            raise InputError("a PNG holds no volume; ask for format=tiff")
-        require_memory(source.info.shape_zyxc, self.bundle.card.memory)
+    def require_header_fits(self, header: ImageHeader) -> None:
+        """Look at the pixels that the header tells of, since opening may decode.
 
-    def _require_png_fits(self, path: Path) -> None:
-        """Check the size in the header, since opening a PNG decodes it whole."""
-        with path.open("rb") as handle:
-            head = handle.read(24)
-        width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-        shape = (1, height, width, self.bundle.card.n_channels)
-        require_memory(shape, self.bundle.card.memory)
+        The pages of a TIFF may be channels, so each counts for its share of them.
+        """
+        share = self.bundle.card.n_channels if header.kind == "tiff" else 1
+        self.require_memory((1, 1, max(1, header.n_pixels // share), self.bundle.card.n_channels))
 
 
-def open_segmenter(path: Path, *, version: str, device: Device = "auto") -> Segmenter:
+def open_segmenter(
+    path: Path, *, version: str, device: Device = "auto", max_memory_bytes: int | None = None
+) -> Segmenter:
     """Verify a bundle, open its network and try it out."""
     bundle = load_bundle(path)
     model = open_model(bundle, device=device)
-    segmenter = Segmenter(bundle, bundle_sha256(path), version, model)
+    segmenter = Segmenter(bundle, bundle_sha256(path), version, model, max_memory_bytes)
     segmenter.try_out()
     return segmenter
 
 
-def _kind_of(upload: BinaryIO) -> Kind:
-    head = upload.read(8)
-    upload.seek(0)
-    if head == _PNG:
-        return "png"
-    if head[:4] in _TIFF:
-        return "tiff"
-    raise BadImageError("the upload is neither PNG nor TIFF; save the image as one of these")
+def opened(
+    path: Path, *, axes: str | None = None, pixel_size_um: PixelSizeUm | None = None
+) -> ImageSource:
+    """Open an image; messages call it "the image", not by where it lies here."""
+    with said_of(path):
+        return open_image(path, axes=axes, pixel_size_um=pixel_size_um)
 
 
-def _opened(path: Path) -> ImageSource:
-    """Open the upload; messages call it "the image", not by its temporary path."""
+@contextmanager
+def said_of(path: Path) -> Iterator[None]:
+    """Keep our own path out of messages, and tell a broken file from one that does not suit."""
     try:
-        return open_image(path)
+        yield
+    except (BadImageError, TooLargeError, TimeIsUpError):
+        raise
     except SpixError as error:
-        raise BadImageError(str(error).replace(str(path), "the image")) from error
+        text = str(error).replace(str(path), "the image")
+        if isinstance(error, StoredDataError):
+            raise BadImageError(text) from error
+        if isinstance(error, InputError):
+            raise InputError(text) from error
+        raise ResourceError(text) from error
+
+
+def _require_time(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise TimeIsUpError("the segmentation took longer than allowed; send it as a job")

@@ -18,7 +18,7 @@ from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.driver import open_model, segment_source
 from spixgraph.predict.memory import memory_contract
 from spixgraph.stages.evaluation import load_results
-from spixgraph.stages.prepare import Prepared, load_prepared, open_item
+from spixgraph.stages.prepare import Prepared, load_prepared, open_item, recipe_for
 from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
@@ -36,7 +36,7 @@ def export_selected(run: Run) -> None:
 def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
     """Write the bundle of one trained graph model; returns its sha256."""
     prepared = load_prepared(run)
-    recipe = run.params.recipe(recipe_of(model))
+    recipe = recipe_for(run, recipe_of(model))
     trained = _trained(run, model, seed)
     return write_bundle(
         out,

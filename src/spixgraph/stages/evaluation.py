@@ -18,11 +18,11 @@ from spixgraph.files import atomic_path, read_json, write_json
 from spixgraph.io.masks import read_mask, write_mask
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
+from spixgraph.stages.graphs import read_labels
 from spixgraph.stages.models import open_checkpoint
 from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
 from spixgraph.stages.run import RECIPES, Run, alone
 from spixgraph.superpixels.quality import ceiling_mask
-from spixgraph.superpixels.store import load_labels
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def predict_masks(run: Run, model: ModelName, seed: int) -> None:
     with atomic_path(folder) as part:
         for split in SPLITS:
             reset_gpu_peak()
+            start_cpu = time.process_time()
             with PeakMemory() as memory:
                 seconds: dict[str, float] = {}
                 for item in prepared.split(split):
@@ -80,6 +81,7 @@ def predict_masks(run: Run, model: ModelName, seed: int) -> None:
                     write_mask(part / f"{item.id}.tif", mask)
             costs[split] = {
                 "seconds": seconds["total"],
+                "cpu_seconds": time.process_time() - start_cpu,
                 "steps": seconds,
                 "megapixels": sum(item.n_pixels for item in prepared.split(split)) / 1e6,
                 "peak_rss_bytes": memory.peak_rss_bytes,
@@ -130,7 +132,7 @@ def _count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str
     for split in SPLITS:
         images, n_nodes = [], 0
         for item in prepared.split(split):
-            labels = load_labels(run.layout.labels(recipe) / f"{item.id}.zarr")
+            labels = read_labels(run, recipe, item.id)
             truth = read_mask(run.source / item.mask)
             best = ceiling_mask(labels, truth, prepared.n_classes)
             images.append(_as_json(_count(run, prepared, item, best)))

@@ -1,37 +1,54 @@
 """Stages `superpixels` and `graphs`: from images to label images to region graphs."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
-from spixgraph.files import read_json, write_json
+from spixgraph.files import atomic_path, read_json, write_json
 from spixgraph.graph.build import with_targets
+from spixgraph.graph.image_samples import image_samples
+from spixgraph.graph.pixel_samples import PixelSamples, load_samples, save_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
+from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
-from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item
+from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for
 from spixgraph.stages.reuse import code_sha256, keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
 _DISPATCH = "predict/image_graph.py"
+_SAMPLES = "pixel_samples"
 
 
 def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
-    """Cut every image into superpixels; `<id>.zarr` per image."""
-    recipe = run.params.recipe(recipe_name)
-    prepared = load_prepared(run)
-    items = {item.id: item for item in prepared.items}
+    """Cut every image into superpixels; `<id>.zarr` per image.
+
+    Basins come with their region graph, made in the same pass; SLIC labels stand alone.
+    """
+    recipe = recipe_for(run, recipe_name)
+    items = {item.id: item for item in load_prepared(run).items}
 
     def make(name: str, path: Path) -> None:
         with open_item(run, items[name]) as source:
-            save_labels(labels_of_image(source, recipe), path)
+            if recipe_name == "paper":
+                save_labels(labels_of_image(source, recipe), path)
+            else:
+                stream_graph(
+                    source,
+                    path,
+                    nodes_per_megapixel=recipe.nodes_per_megapixel,
+                    workers=os.cpu_count() or 1,
+                )
 
+    rooms = ("superpixels", "io", _DISPATCH)
     made_from = {
         "params": recipe.superpixels.model_dump(mode="json"),
-        "code": code_sha256("superpixels", "io", _DISPATCH),
+        "code": code_sha256(*rooms, *(() if recipe_name == "paper" else ("graph",))),
     }
     wanted = {name: {**made_from, **_image_key(item)} for name, item in items.items()}
     timed = _Timed(run, "superpixels", recipe_name, make)
@@ -39,18 +56,28 @@ def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
 
 
 def make_graphs(run: Run, recipe_name: RecipeName) -> None:
-    """Build the region graph of every image, with targets from its mask; `<id>.zarr` per image."""
-    recipe = run.params.recipe(recipe_name)
+    """Add to each region graph what its mask says; `<id>.zarr` per image.
+
+    With targets, and for basins with the pixels that the decoder learns from.
+    """
+    recipe = recipe_for(run, recipe_name)
     prepared = load_prepared(run)
     items = {item.id: item for item in prepared.items}
     labels_index = read_json(run.layout.labels(recipe_name) / "index.json")
 
     def make(name: str, path: Path) -> None:
-        labels = load_labels(run.layout.labels(recipe_name) / f"{name}.zarr")
-        with open_item(run, items[name]) as source:
-            graph = graph_of_labels(source, labels, recipe, image_hash=items[name].image_sha256)
-        mask = read_mask(run.source / items[name].mask)
-        save_graph(with_targets(graph, labels, mask, prepared.n_classes), path)
+        item, labels = items[name], read_labels(run, recipe_name, name)
+        mask = read_mask(run.source / item.mask)
+        with open_item(run, item) as source, atomic_path(path) as part:
+            if recipe_name == "paper":
+                graph = graph_of_labels(source, labels, recipe, image_hash=item.image_sha256)
+                save_graph(with_targets(graph, labels, mask, prepared.n_classes), part)
+            else:
+                made = run.layout.labels(recipe_name) / f"{name}.zarr"
+                graph = load_graph(made)
+                save_graph(with_targets(graph, labels, mask, prepared.n_classes), part)
+                samples = image_samples(source, StreamedGraph.open(made), mask)
+                save_samples(samples, part / _SAMPLES)
 
     made_from = {
         "params": recipe.graph.model_dump(mode="json"),
@@ -70,11 +97,23 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
     keep_or_make(run.layout.graphs(recipe_name), wanted, timed, suffix=".zarr")
 
 
+def read_labels(run: Run, recipe_name: RecipeName, name: str) -> LabelsZYX:
+    """Read the superpixels of one image."""
+    path = run.layout.labels(recipe_name) / f"{name}.zarr"
+    return load_labels(path if recipe_name == "paper" else path / "labels")
+
+
 def load_graphs(
     run: Run, recipe_name: RecipeName, items: tuple[PreparedItem, ...]
 ) -> list[RegionGraph]:
     """Read the graphs of these items."""
     return [load_graph(run.layout.graphs(recipe_name) / f"{item.id}.zarr") for item in items]
+
+
+def load_pixel_samples(run: Run, items: tuple[PreparedItem, ...]) -> list[PixelSamples]:
+    """Read what the pixel decoder learns from, of these items."""
+    folder = run.layout.graphs("rag")
+    return [load_samples(folder / f"{item.id}.zarr" / _SAMPLES) for item in items]
 
 
 def _image_key(item: PreparedItem) -> dict[str, Any]:

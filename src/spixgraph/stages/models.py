@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from spixgraph.arrays import Float32, Int64, MaskZYX
+from spixgraph.arrays import Array, Float32, Int64, MaskZYX
 from spixgraph.config.params import ModelName
 from spixgraph.io.images import ImageSource
 from spixgraph.io.limits import intensity_limits, read_scaled
@@ -15,6 +15,7 @@ from spixgraph.nets.cnn import predict_cnn
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.predict.driver import NodeModel, segment_source
 from spixgraph.predict.steps import Steps
+from spixgraph.stages.prepare import recipe_for
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn
@@ -31,28 +32,40 @@ def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
     if isinstance(trained, TrainedCnn):
         return partial(_segment_by_cnn, trained, device)
     node_model = NodeModel(
-        recipe=run.params.recipe(recipe_of(model)),
+        recipe=recipe_for(run, recipe_of(model)),
         node_scaling=trained.node_scaling,
         edge_scaling=trained.edge_scaling,
         predictor=TorchPredictor(trained.net, device),
         class_ids=np.arange(trained.net.n_classes, dtype=np.uint8),
+        n_layers=trained.build["layers"],
+        pixel_scaling=trained.pixel_scaling,
+        scaled_per_image=trained.pixel_scaling is not None,
     )
     return partial(_segment_by_nodes, node_model)
 
 
 class TorchPredictor:
-    """The torch side of `spixgraph.predict.driver.NodePredictor`."""
+    """The torch side of `spixgraph.predict.model.PixelPredictor`."""
 
     def __init__(self, net: NodeNet, device: torch.device) -> None:
         self._net = net.to(device).eval()
         self._device = device
 
-    @torch.no_grad()
     def __call__(self, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float32:
         """Map standardised arrays to (n, K) float32 logits."""
-        tensors = (torch.from_numpy(a).to(self._device) for a in (x, edge_index, edge_attr))
-        logits: Float32 = self._net(*tensors).cpu().numpy()
-        return logits
+        return self._outputs(x, edge_index, edge_attr)[0]
+
+    def with_weights(
+        self, x: Float32, edge_index: Int64, edge_attr: Float32
+    ) -> tuple[Float32, Float32]:
+        """Map standardised arrays to logits and (n, K, P) float32 pixel weights."""
+        logits, weights = self._outputs(x, edge_index, edge_attr)
+        return logits, weights
+
+    @torch.no_grad()
+    def _outputs(self, *arrays: Array) -> tuple[Float32, ...]:
+        tensors = (torch.from_numpy(array).to(self._device) for array in arrays)
+        return tuple(output.cpu().numpy() for output in self._net.outputs(*tensors))
 
 
 def _segment_by_nodes(model: NodeModel, source: ImageSource) -> tuple[MaskZYX, dict[str, float]]:

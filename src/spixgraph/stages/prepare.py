@@ -1,18 +1,24 @@
 """Stage `prepare`: check the data set and settle what the later stages rely on."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from spixgraph.arrays import ImageZYXC, PixelSizeUm
+from spixgraph.config.params import RecipeName
+from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import read_json, write_json
+from spixgraph.graph.blocks.plan import slice_step
 from spixgraph.io.dataset import load_dataset
 from spixgraph.io.images import ImageSource, open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
+from spixgraph.io.masks import read_mask
 from spixgraph.io.records import Dataset, ImageRow, Item, Split
 from spixgraph.stages.run import Run
+from spixgraph.superpixels.budget import nodes_per_megapixel_for
 
 
 class PreparedItem(BaseModel):
@@ -40,6 +46,7 @@ class Prepared(BaseModel):
     class_names: tuple[str, ...]
     n_channels: int
     n_dims: Literal[2, 3]
+    nodes_per_megapixel: float
     warnings: tuple[str, ...]
     items: tuple[PreparedItem, ...]
 
@@ -76,6 +83,7 @@ def prepare(run: Run) -> Prepared:
         class_names=report.class_names,
         n_channels=report.n_channels,
         n_dims=report.n_dims,
+        nodes_per_megapixel=_node_budget(dataset, report.rows),
         warnings=report.warnings,
         items=tuple(
             _prepared_item(dataset, item, row)
@@ -84,6 +92,14 @@ def prepare(run: Run) -> Prepared:
     )
     write_json(run.layout.prepared, prepared.model_dump(mode="json"))
     return prepared
+
+
+def _node_budget(dataset: Dataset, rows: Sequence[ImageRow]) -> float:
+    """Settle what "auto" stands for, from the masks of the training images."""
+    train = [(i, r) for i, r in zip(dataset.items, rows, strict=True) if i.split == "train"]
+    is_volume = any(slice_step(r.shape_zyxc[0], r.pixel_size_um) is not None for _, r in train)
+    masks = (read_mask(item.mask) for item, _ in train)
+    return nodes_per_megapixel_for(masks, is_volume=is_volume)
 
 
 def _prepared_item(dataset: Dataset, item: Item, row: ImageRow) -> PreparedItem:
@@ -110,6 +126,11 @@ def load_prepared(run: Run) -> Prepared:
         raise StoredDataError(
             f"{run.layout.prepared} is of another version; run the prepare stage again"
         ) from error
+
+
+def recipe_for(run: Run, name: RecipeName) -> GraphRecipe:
+    """Return a recipe of the settings, its node budget settled for this data set."""
+    return run.params.recipe(name).settled(load_prepared(run).nodes_per_megapixel)
 
 
 def open_item(run: Run, item: PreparedItem) -> ImageSource:

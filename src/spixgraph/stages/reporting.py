@@ -21,9 +21,9 @@ from spixgraph.stages.evaluation import (
     load_results,
     trained_models,
 )
+from spixgraph.stages.graphs import read_labels
 from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, scaled_image
 from spixgraph.stages.run import Run, recipe_of
-from spixgraph.superpixels.store import load_labels
 from spixgraph.train.tracking import known_run
 
 log = logging.getLogger(__name__)
@@ -110,18 +110,17 @@ def _model_result(run: Run, model: ModelName, seed: int) -> ModelResult:
     inference = _cost(run, "inference", model, seed).get("test", {})
     steps = inference.get("steps", {})
     graph_seconds = [steps[s] for s in ("superpixels", "graph") if s in steps]
-    memory = ("peak_rss_bytes", "baseline_rss_bytes", "peak_gpu_bytes")
+    both = ("seconds", "cpu_seconds", "peak_rss_bytes", "baseline_rss_bytes", "peak_gpu_bytes")
     return ModelResult(
         name=model,
         seed=seed,
         n_parameters=n_parameters,
         per_image=per_image,
-        train=TrainCost(seconds=train.get("seconds"), **{k: train.get(k) for k in memory}),
+        train=TrainCost(**{k: train.get(k) for k in both}),
         inference=InferenceCost(
-            seconds=inference.get("seconds"),
             megapixels=inference.get("megapixels"),
             superpixel_seconds=sum(graph_seconds) if graph_seconds else None,
-            **{k: inference.get(k) for k in memory},
+            **{k: inference.get(k) for k in both},
         ),
     )
 
@@ -162,7 +161,7 @@ def _pictures(
 
 def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[str, ...]) -> UInt8:
     recipe = recipe_of(model)
-    labels = None if model == "cnn" else load_labels(run.layout.labels(recipe) / f"{item.id}.zarr")
+    labels = None if model == "cnn" else read_labels(run, recipe, item.id)
     prediction = read_mask(run.layout.masks(model, seed) / f"{item.id}.tif")
     truth = read_mask(run.source / item.mask)
     return panel(scaled_image(run, item), labels, prediction, truth, colours)

@@ -12,8 +12,8 @@ from spixgraph.files import read_json, sha256_file, sha256_json, write_json
 from spixgraph.io.masks import read_mask
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
-from spixgraph.stages.graphs import load_graphs
-from spixgraph.stages.prepare import Prepared, load_prepared, scaled_image
+from spixgraph.stages.graphs import load_graphs, load_pixel_samples
+from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image
 from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.train.checkpoints import save_checkpoint
@@ -69,11 +69,12 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
         tags=_tags(run, prepared, model, seed),
     ) as tracked:
         reset_gpu_peak()
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         with PeakMemory() as memory:
             trained = _fit(run, prepared, model, seed, settings, tracked)
         cost = {
             "seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - start_cpu,
             "peak_rss_bytes": memory.peak_rss_bytes,
             "baseline_rss_bytes": memory.baseline_rss_bytes,
             "peak_gpu_bytes": peak_gpu_bytes(),
@@ -112,8 +113,18 @@ def _fit(
         return train_cnn(
             images["train"], images["val"], settings, n_classes=prepared.n_classes, **common
         )
-    graphs = {s: load_graphs(run, recipe_of(model), prepared.split(s)) for s in ("train", "val")}
-    return train_node_net(model, graphs["train"], graphs["val"], settings, **common)
+    train, val = prepared.split("train"), prepared.split("val")
+    samples = None
+    if model != "paper":
+        samples = load_pixel_samples(run, train), load_pixel_samples(run, val)
+    return train_node_net(
+        model,
+        load_graphs(run, recipe_of(model), train),
+        load_graphs(run, recipe_of(model), val),
+        settings,
+        samples=samples,
+        **common,
+    )
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:
@@ -136,7 +147,7 @@ def _report_epoch(tracked: TrackedRun, name: str, record: EpochRecord) -> None:
 
 
 def _recipe(run: Run, model: ModelName) -> dict[str, Any]:
-    return {} if model == "cnn" else run.params.recipe(recipe_of(model)).model_dump(mode="json")
+    return {} if model == "cnn" else recipe_for(run, recipe_of(model)).model_dump(mode="json")
 
 
 def _graphs_sha256(run: Run, model: str) -> str:

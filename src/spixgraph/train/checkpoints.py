@@ -18,7 +18,7 @@ from spixgraph.train.cnn_training import TrainedCnn
 from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS_FILE = "weights.npz"
 FACTS_FILE = "checkpoint.json"
 
@@ -98,6 +98,7 @@ def _facts(trained: TrainedNodeNet | TrainedCnn) -> dict[str, Any]:
     return {
         "node_scaling": _scaling_facts(trained.node_scaling),
         "edge_scaling": _scaling_facts(trained.edge_scaling),
+        "pixel_scaling": trained.pixel_scaling and _scaling_facts(trained.pixel_scaling),
     }
 
 
@@ -113,7 +114,8 @@ def _trained(facts: dict[str, Any], weights: Path) -> TrainedNodeNet | TrainedCn
     net = build_node_net(**build)
     _load_weights(net, weights)
     nodes, edges = _scaling(facts["node_scaling"]), _scaling(facts["edge_scaling"])
-    return TrainedNodeNet(net, build, nodes, edges, best_epoch, history)
+    pixels = facts["pixel_scaling"] and _scaling(facts["pixel_scaling"])
+    return TrainedNodeNet(net, build, nodes, edges, best_epoch, history, pixels)
 
 
 def _load_weights(net: nn.Module, path: Path) -> None:

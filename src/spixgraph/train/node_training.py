@@ -1,25 +1,30 @@
-"""Training of node networks: one region graph per step."""
+"""Training of node networks on region graphs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from spixgraph.arrays import Array, Int64
+from spixgraph.arrays import NOT_ANNOTATED, Array, Float32
 from spixgraph.config.params import NodeTraining
 from spixgraph.errors import InputError
+from spixgraph.graph.image_scaling import Scalings, TableSums
+from spixgraph.graph.pixel_samples import PixelSamples
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
-from spixgraph.train.losses import area_loss, class_weights
+from spixgraph.train.node_lesson import NodeLesson, pixels_per_class, targets_of
 from spixgraph.train.reproducible import reproducible
+
+PairOfSamples: TypeAlias = tuple[Sequence[PixelSamples], Sequence[PixelSamples]]
+"""Of the training and of the validation graphs."""
+_WIDE_DEGREE = 9.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +38,9 @@ class TrainedNodeNet:
     build : dict
         Arguments of `build_node_net`.
     node_scaling, edge_scaling : Scaling
-        To be applied to `x` and `edge_attr` of a graph first.
+        To be applied to `x` and `edge_attr` of a graph first, as `scalings_of` says.
+    pixel_scaling : Scaling or None
+        Of the columns of a pixel, where the network decodes pixels.
     best_epoch : int
         From 1.
     history : tuple of EpochRecord
@@ -45,11 +52,17 @@ class TrainedNodeNet:
     edge_scaling: Scaling
     best_epoch: int
     history: tuple[EpochRecord, ...]
+    pixel_scaling: Scaling | None = None
 
     @property
     def n_parameters(self) -> int:
         """Trained numbers."""
         return n_parameters(self.net)
+
+    def scalings_of(self, graph: RegionGraph) -> Scalings:
+        """Return how the raw columns of the graph of a whole image are standardised."""
+        scalings = Scalings(self.node_scaling, self.edge_scaling, self.pixel_scaling)
+        return scalings.at(TableSums.of(graph.x, graph.feature_names))
 
 
 def train_node_net(
@@ -61,6 +74,7 @@ def train_node_net(
     seed: int,
     device: torch.device,
     threads: int = 1,
+    samples: PairOfSamples | None = None,
     resume_path: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedNodeNet:
@@ -79,6 +93,9 @@ def train_node_net(
         One graph at a time is on it.
     threads : int
         CPU threads; the weights depend on it, so it is not taken from the machine.
+    samples : two sequences of PixelSamples, optional
+        Of the graphs of `train` and of `val`. With them the network gets a pixel decoder, and the
+        exposure of each image is taken out; `paper` must have none.
     resume_path : Path, optional
         Where the state is kept after each epoch; the caller removes it at the end.
     on_epoch : callable, optional
@@ -87,14 +104,16 @@ def train_node_net(
     Raises
     ------
     InputError
-        If a split has no annotated pixel, or graphs differ in columns or classes.
+        If a split has no annotated pixel, graphs differ in columns or classes, or samples are not
+        those of the graphs.
     GateError
         If training diverges.
     """
     n_classes = _require_alike(train, val)
+    if samples:
+        _require_samples(train, val, samples)
+    scalings = _fit_scalings(kind, train, samples[0] if samples else None)
     first = train[0]
-    node_scaling = fit_scaling([g.x for g in train], first.feature_names)
-    edge_scaling = _edge_scaling(kind, train)
     build: dict[str, Any] = {
         "kind": kind,
         "n_features": len(first.feature_names),
@@ -103,6 +122,8 @@ def train_node_net(
         "hidden": params.hidden,
         "layers": params.layers,
         "dropout": params.dropout,
+        "n_pixel_columns": len(scalings.pixels.names) if scalings.pixels else 0,
+        "table_width": _table_width(train),
     }
     print_of_run = fingerprint(
         {
@@ -112,11 +133,13 @@ def train_node_net(
             "device": device.type,
             "threads": threads,
         },
-        (array for graph in (*train, *val) for array in _arrays(graph)),
+        _arrays(train, val, samples),
     )
     with reproducible(seed, threads=threads):
         net = build_node_net(**build).to(device)
-        lesson = _NodeLesson(net, node_scaling, edge_scaling, train, val, device)
+        lesson = NodeLesson(
+            net, scalings, train, val, samples, augmented=kind != "paper", device=device
+        )
         fitted = fit(
             lesson,
             params,
@@ -128,95 +151,51 @@ def train_node_net(
     return TrainedNodeNet(
         net=net.cpu().eval(),
         build=build,
-        node_scaling=node_scaling,
-        edge_scaling=edge_scaling,
+        node_scaling=scalings.nodes,
+        edge_scaling=scalings.edges,
+        pixel_scaling=scalings.pixels,
         best_epoch=fitted.best_epoch,
         history=fitted.history,
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
-    """A graph as the network sees it, on the host."""
-
-    x: Tensor
-    edge_index: Tensor
-    edge_attr: Tensor
-    target: Tensor
-    area: Tensor
-
-
-class _NodeLesson:
-    """The lesson of `spixgraph.train.loop` for graphs."""
-
-    def __init__(
-        self,
-        net: NodeNet,
-        node_scaling: Scaling,
-        edge_scaling: Scaling,
-        train: Sequence[RegionGraph],
-        val: Sequence[RegionGraph],
-        device: torch.device,
-    ) -> None:
-        self.net = net
-        self.device = device
-        self.train = [
-            _sample(g, node_scaling, edge_scaling) for g in train if pixels_per_class(g).any()
-        ]
-        self.val = [_sample(g, node_scaling, edge_scaling) for g in val]
-        self.counts = [pixels_per_class(g) for g in val]
-        area = sum(pixels_per_class(g).sum(0) for g in train)
-        self.weights = class_weights(np.asarray(area, np.float64)).to(device)
-        self.n_steps = len(self.train)
-
-    def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
-        """One graph per step, each once."""
-        for number in rng.permutation(self.n_steps):
-            sample = self.train[number]
-            target, area = sample.target.to(self.device), sample.area.to(self.device)
-            yield area_loss(self._logits(sample), target, area, self.weights)
-
-    @torch.no_grad()
-    def confusion(self) -> Int64:
-        """Add the pixels of each superpixel to the column of its predicted class."""
-        self.net.eval()
-        total = np.zeros((self.net.n_classes, self.net.n_classes), np.int64)
-        for sample, pixels in zip(self.val, self.counts, strict=True):
-            predicted = self._logits(sample).argmax(1).cpu().numpy()
-            np.add.at(total.T, predicted, pixels)
-        return total
-
-    def _logits(self, sample: _Sample) -> Tensor:
-        return self.net(
-            sample.x.to(self.device),
-            sample.edge_index.to(self.device),
-            sample.edge_attr.to(self.device),
-        )
-
-
-def pixels_per_class(graph: RegionGraph) -> Int64:
-    """Recover the exact (n, K) counts of annotated pixels from the fractions of a graph."""
-    target, annotated = _targets(graph)
-    area = annotated.astype(np.float64) * graph.n_pixels
-    return np.rint(target.astype(np.float64) * area[:, None]).astype(np.int64)
-
-
-def _sample(graph: RegionGraph, node_scaling: Scaling, edge_scaling: Scaling) -> _Sample:
-    target, annotated = _targets(graph)
-    return _Sample(
-        x=torch.from_numpy(node_scaling.apply(graph.x)),
-        edge_index=torch.from_numpy(graph.edge_index),
-        edge_attr=torch.from_numpy(edge_scaling.apply(graph.edge_attr)),
-        target=torch.from_numpy(target),
-        area=torch.from_numpy((annotated * graph.n_pixels).astype(np.float32)),
+def _fit_scalings(
+    kind: str, train: Sequence[RegionGraph], samples: Sequence[PixelSamples] | None
+) -> Scalings:
+    """Learn how columns are standardised, from what the exposure leaves of them."""
+    names, edge_names = train[0].feature_names, train[0].edge_feature_names
+    if samples is None:
+        edges = _paper_weights(edge_names) if kind == "paper" else None
+        edges = edges or fit_scaling([g.edge_attr for g in train], edge_names)
+        return Scalings(fit_scaling([g.x for g in train], names), edges)
+    exposures = [TableSums.of(g.x, names).exposure() for g in train]
+    pairs = list(zip(exposures, train, strict=True))
+    pixel_names = samples[0].names
+    rows = [
+        e.remove(_known_rows(pixels), pixel_names)
+        for e, pixels in zip(exposures, samples, strict=True)
+    ]
+    return Scalings(
+        fit_scaling([e.remove(g.x, names) for e, g in pairs], names),
+        fit_scaling([e.remove(g.edge_attr, edge_names) for e, g in pairs], edge_names),
+        fit_scaling(rows, pixel_names),
     )
 
 
-def _edge_scaling(kind: str, train: Sequence[RegionGraph]) -> Scaling:
-    """Edge weights of the paper network mean what they are; all else is standardised."""
-    names = train[0].edge_feature_names
-    if kind != "paper":
-        return fit_scaling([g.edge_attr for g in train], names)
+def _known_rows(pixels: PixelSamples) -> Float32:
+    """List the annotated pixels, (rows, P)."""
+    rows: Float32 = pixels.values[pixels.classes != NOT_ANNOTATED].astype(np.float32)
+    return rows
+
+
+def _table_width(train: Sequence[RegionGraph]) -> int:
+    """Choose how many neighbours a row holds: in volumes, nodes have twice as many."""
+    n_edges = sum(g.edge_index.shape[1] for g in train)
+    return 16 if n_edges > _WIDE_DEGREE * sum(g.n_regions for g in train) else 8
+
+
+def _paper_weights(names: tuple[str, ...]) -> Scaling:
+    """Edge weights of the paper network mean what they are."""
     if names[:1] != ("weight",):
         raise InputError(
             f"the paper network reads the edge feature 'weight' first, the graphs have {names}; "
@@ -225,14 +204,16 @@ def _edge_scaling(kind: str, train: Sequence[RegionGraph]) -> Scaling:
     return Scaling.identity(names)
 
 
-def _targets(graph: RegionGraph) -> tuple[Array, Array]:
-    if graph.target is None or graph.annotated is None:
-        raise InputError("a graph has no target; add it with spixgraph.graph.build.with_targets")
-    return graph.target, graph.annotated
-
-
-def _arrays(graph: RegionGraph) -> Iterator[Array]:
-    yield from (graph.x, graph.edge_index, graph.edge_attr, graph.n_pixels, *_targets(graph))
+def _arrays(
+    train: Sequence[RegionGraph], val: Sequence[RegionGraph], samples: PairOfSamples | None
+) -> Iterator[Array]:
+    """List everything that is learned from."""
+    for graph in (*train, *val):
+        yield from (graph.x, graph.edge_index, graph.edge_attr, graph.n_pixels)
+        yield from targets_of(graph)
+    for split in samples or ():
+        for pixels in split:
+            yield from (pixels.values, pixels.classes)
 
 
 def _require_alike(train: Sequence[RegionGraph], val: Sequence[RegionGraph]) -> int:
@@ -244,7 +225,7 @@ def _require_alike(train: Sequence[RegionGraph], val: Sequence[RegionGraph]) -> 
                 "annotate an image of it or change the split"
             )
     layouts = {
-        (g.feature_names, g.edge_feature_names, _targets(g)[0].shape[1]) for g in (*train, *val)
+        (g.feature_names, g.edge_feature_names, targets_of(g)[0].shape[1]) for g in (*train, *val)
     }
     if len(layouts) > 1:
         raise InputError(
@@ -252,3 +233,20 @@ def _require_alike(train: Sequence[RegionGraph], val: Sequence[RegionGraph]) -> 
             "build all of them with one recipe"
         )
     return layouts.pop()[2]
+
+
+def _require_samples(
+    train: Sequence[RegionGraph], val: Sequence[RegionGraph], samples: PairOfSamples
+) -> None:
+    """Raise `InputError` unless each graph has samples, all with the same columns."""
+    for name, split, pixels in (("train", train, samples[0]), ("val", val, samples[1])):
+        if [g.n_regions for g in split] != [p.n_regions for p in pixels]:
+            raise InputError(
+                f"the pixel samples of the {name} split are not those of its {len(split)} graphs; "
+                "make graphs and samples again"
+            )
+    layouts = {(p.names, p.classes.shape[1]) for p in (*samples[0], *samples[1])}
+    if len(layouts) > 1:
+        raise InputError(
+            f"the pixel samples have {len(layouts)} different forms; make all with one recipe"
+        )

@@ -29,18 +29,20 @@ class Trained:
     build: dict[str, Any]
     node_scaling: Scaling
     edge_scaling: Scaling
+    pixel_scaling: Scaling | None = None
 
 
-def trained(kind: str = "gnn") -> Trained:
+def trained(kind: str = "gnn", *, columns: tuple[str, ...] = ()) -> Trained:
     torch.manual_seed(0)
-    sizes = {"n_features": 2, "n_edge_features": 1, "n_classes": 2}
-    build: dict[str, Any] = {"kind": kind, **sizes}
-    net = build_node_net(**build, hidden=4, layers=1, dropout=0.0)
+    sizes = {"n_features": 2, "n_edge_features": 1, "n_classes": 2, "layers": 1}
+    build: dict[str, Any] = {"kind": kind, **sizes, "n_pixel_columns": len(columns)}
+    net = build_node_net(**build, hidden=4, dropout=0.0)
     nodes = Scaling(("mean", "std"), np.array([1.0, 2.0]), np.array([0.5, 1 / 3]))
-    return Trained(net, build, nodes, Scaling.identity(("contact",)))
+    pixels = Scaling(columns, np.full(len(columns), 3.0), np.full(len(columns), 0.5))
+    return Trained(net, build, nodes, Scaling.identity(("contact",)), pixels if columns else None)
 
 
-def write(path: Path, kind: str = "gnn", **change: Any) -> str:
+def write(path: Path, kind: str = "gnn", *, columns: tuple[str, ...] = (), **change: Any) -> str:
     facts: dict[str, Any] = {
         "name": "toy",
         "recipe": GraphRecipe().model_dump(mode="json"),
@@ -53,7 +55,7 @@ def write(path: Path, kind: str = "gnn", **change: Any) -> str:
         "data_sha256": "ab" * 32,
         "code_sha256": "cd" * 32,
     }
-    return write_bundle(path, trained(kind), **(facts | change))
+    return write_bundle(path, trained(kind, columns=columns), **(facts | change))
 
 
 def test_bundle_loads_and_predicts(tmp_path: Path) -> None:
@@ -77,6 +79,23 @@ def test_bundle_loads_and_predicts(tmp_path: Path) -> None:
         wanted = trained().net(*map(torch.from_numpy, (x, edges, edge_attr)))
     logits = OnnxPredictor(bundle.model_path, device="cpu")(x, edges, edge_attr)
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
+
+
+def test_card_tells_of_the_decoder(tmp_path: Path) -> None:
+    write(tmp_path / "plain")
+    card = load_bundle(tmp_path / "plain").card
+    assert (card.decoder, card.scaled_per_image, card.n_layers) == (None, False, 1)
+    write(tmp_path / "bundle", columns=("c0_intensity", "place_y", "place_x"))
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.card.scaled_per_image
+    assert bundle.card.decoder is not None
+    columns = bundle.card.decoder.columns
+    assert [(c.name, c.mean, c.scale) for c in columns[:1]] == [("c0_intensity", 3.0, 0.5)]
+    x, edges = np.ones((3, 2), np.float32), np.array([[0, 1], [1, 2]])
+    predictor = OnnxPredictor(bundle.model_path, device="cpu")
+    logits, weights = predictor.with_weights(x, edges, np.ones((2, 1), np.float32))
+    assert weights.shape == (3, 2, len(columns))
+    np.testing.assert_array_equal(logits, predictor(x, edges, np.ones((2, 1), np.float32)))
 
 
 def test_same_arguments_same_bytes(tmp_path: Path) -> None:

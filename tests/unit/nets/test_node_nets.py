@@ -11,6 +11,7 @@ from spixgraph.arrays import Int64
 from spixgraph.errors import InputError
 from spixgraph.graph.neighbour_table import neighbour_table
 from spixgraph.nets.build import build_node_net, n_parameters
+from spixgraph.nets.decoder import pixel_logits
 from spixgraph.nets.node_net import NodeNet
 from tests.toy_graphs import random_arrays, random_edges
 
@@ -20,9 +21,16 @@ KINDS = ("gnn", "mlp", "paper")
 def build(kind: str, *, layers: int = 3) -> NodeNet:
     torch.manual_seed(0)
     net = build_node_net(
-        kind, n_features=7, n_edge_features=4, n_classes=3, hidden=16, layers=layers, dropout=0.2
+        kind,
+        n_features=7,
+        n_edge_features=4,
+        n_classes=3,
+        hidden=16,
+        layers=layers,
+        dropout=0.2,
+        n_pixel_columns=0 if kind == "paper" else 5,
     )
-    with torch.no_grad():  # LayerNorm starts at 1 and 0, which would hide a forgotten term
+    with torch.no_grad():  # LayerNorm starts at 1 and 0, branches at 0: that would hide faults
         for weight in net.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
     return net.eval()
@@ -61,9 +69,11 @@ def test_table_form_equals_scatter_form(kind: str, case: str) -> None:
     by_table = net.forward_table(
         x.double(), edge_attr.double(), *(torch.from_numpy(a) for a in table.values())
     )
-    wanted = net(x.double(), edge_index, edge_attr.double())
-    assert by_table.shape == (n, 3)
+    wanted = net.outputs(x.double(), edge_index, edge_attr.double())
+    assert [tuple(out.shape) for out in by_table] == [(n, 3), (n, 3, 5)][: len(wanted)]
+    assert len(wanted) == (1 if kind == "paper" else 2)
     torch.testing.assert_close(by_table, wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(net(x.double(), edge_index, edge_attr.double()), wanted[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +85,7 @@ def test_table_form_equals_scatter_form_in_float32(kind: str) -> None:
     table = (torch.from_numpy(a) for a in neighbour_table(edges, n).as_inputs().values())
     wanted = net(x, edge_index, edge_attr)
     scale = wanted.abs().max().item()
-    by_table = net.forward_table(x, edge_attr, *table)
+    by_table = net.forward_table(x, edge_attr, *table)[0]
     torch.testing.assert_close(by_table / scale, wanted / scale, rtol=0, atol=1e-5)
 
 
@@ -123,11 +133,58 @@ def test_mlp_ignores_edges() -> None:
     assert torch.equal(net(x, edge_index, edge_attr), net(x, edge_index[:, :0], edge_attr[:0]))
 
 
-def test_gnn_has_the_size_of_the_design() -> None:
+def test_an_untrained_gnn_is_the_network_without_messages() -> None:
+    n, edges = GRAPHS["dense"]
+    x, edge_index, edge_attr = tensors(n, edges)
+    torch.manual_seed(0)
     net = build_node_net(
-        "gnn", n_features=69, n_edge_features=5, n_classes=2, hidden=64, layers=8, dropout=0.0
+        "gnn", n_features=7, n_edge_features=4, n_classes=3, hidden=16, layers=4, dropout=0.0
     )
-    assert n_parameters(net) == 177_858  # 178 k in DESIGN 5
+    with torch.no_grad():
+        alone = net(x, edge_index[:, :0], edge_attr[:0])
+        torch.testing.assert_close(net(x, edge_index, edge_attr), alone)
+
+
+def test_gnn_is_small() -> None:
+    net = build_node_net(
+        "gnn",
+        n_features=69,
+        n_edge_features=8,
+        n_classes=2,
+        hidden=64,
+        layers=6,
+        dropout=0.0,
+        n_pixel_columns=15,
+    )
+    assert n_parameters(net) == 100_128
+
+
+@torch.no_grad()
+def test_pixels_are_decoded_one_by_one() -> None:
+    """Slow twin: one pixel at a time."""
+    n, edges = GRAPHS["dense"]
+    net = build("gnn")
+    logits, weights = net.outputs(*tensors(n, edges))
+    values = torch.randn(n, 4, 5, generator=torch.Generator().manual_seed(6))
+    got = pixel_logits(logits, weights, values)
+    assert got.shape == (n, 4, 3)
+    for node, pixel in [(0, 0), (7, 3), (n - 1, 1)]:
+        wanted = logits[node] + weights[node] @ values[node, pixel]
+        torch.testing.assert_close(got[node, pixel], wanted)
+
+
+def test_the_paper_network_has_no_decoder() -> None:
+    with pytest.raises(InputError, match="no pixel decoder"):
+        build_node_net(
+            "paper",
+            n_features=3,
+            n_edge_features=1,
+            n_classes=2,
+            hidden=4,
+            layers=2,
+            dropout=0.0,
+            n_pixel_columns=5,
+        )
 
 
 @pytest.mark.parametrize(

@@ -44,5 +44,5 @@ def test_same_probabilities_same_bytes(tmp_path, card):
 
 
 def test_other_suffix_is_refused(tmp_path, card):
-    with pytest.raises(InputError, match=r"must end in \.tif"):
+    with pytest.raises(InputError, match=r"must end in one of \.tif"):
         write_probabilities(tmp_path / "p.npy", LABELS, SHARES, card)

@@ -4,27 +4,16 @@ from pathlib import Path
 import pytest
 
 from spixgraph.cli import main
-from spixgraph.errors import GateError, InputError, ResourceError, StoredDataError
+from spixgraph.errors import InputError, ResourceError, StoredDataError
 from spixgraph.predict.bundle import bundle_sha256, load_bundle
 from spixgraph.registry import versions
+from spixgraph.registry.promotion import promote as promote_by
 from spixgraph.registry.store import ModelStore
 from tests.toy_bundle import write_toy_bundle
 
 
 class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Where the one registry of these tests lies, since making its database takes seconds."""
-    return tmp_path_factory.mktemp("registry")
-
-
-@pytest.fixture(autouse=True)
-def _here(folder, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(folder)
 
 
 @pytest.fixture
@@ -42,6 +31,10 @@ def bundles(tmp_path_factory) -> dict[float, Path]:
     }
 
 
+def promote(name, number):
+    return promote_by(name, number, examine=None)
+
+
 def aliases(name) -> dict[str, int]:
     return ModelStore().aliases(name)
 
@@ -50,11 +43,11 @@ def kill_at(monkeypatch, method, *, call=1):
     """Kill at the given call of a method of the store; give back how to undo it."""
     original, calls = getattr(ModelStore, method), []
 
-    def killed(self, *args):
+    def killed(self, *args, **kwargs):
         calls.append(args)
         if len(calls) == call:
             raise Killed
-        return original(self, *args)
+        return original(self, *args, **kwargs)
 
     monkeypatch.setattr(ModelStore, method, killed)
     return lambda: monkeypatch.setattr(ModelStore, method, original)
@@ -110,81 +103,9 @@ def test_incomplete_version_cannot_be_promoted_or_fetched(name, bundles, monkeyp
         versions.register(bundles[0.70], name)
     undo()
     with pytest.raises(InputError, match="no complete version 1; it has: none"):
-        versions.promote(name, 1)
+        promote(name, 1)
     with pytest.raises(InputError, match="no complete version 1"):
         versions.fetch(name, "1", tmp_path / "out")
-
-
-def test_promote_and_rollback(name, bundles):
-    versions.register(bundles[0.70], name)
-    versions.register(bundles[0.75], name)
-    first = versions.promote(name, 1)
-    assert first is not None
-    assert first.champion_macro_iou is None
-    assert aliases(name) == {"candidate": 2, "champion": 1}
-    second = versions.promote(name, 2)
-    assert second is not None
-    assert (second.macro_iou, second.champion_macro_iou) == (0.75, 0.70)
-    assert aliases(name) == {"candidate": 2, "champion": 2, "previous": 1}
-    assert versions.promote(name, 2) is None
-    assert versions.rollback(name).number == 1
-    assert aliases(name) == {"candidate": 2, "champion": 1}
-    with pytest.raises(InputError, match="no previous champion"):
-        versions.rollback(name)
-
-
-def test_gate_refuses_and_writes_the_verdict(name, bundles):
-    versions.register(bundles[0.70], name)
-    versions.register(bundles[0.60], name)
-    versions.promote(name, 1)
-    with pytest.raises(GateError, match=r"version 2.*0\.6000 is 0\.1000 below"):
-        versions.promote(name, 2)
-    assert aliases(name)["champion"] == 1
-    tags = versions.list_versions(name)[1].tags
-    assert tags["gate.verdict"] == "refused"
-    assert tags["gate.champion_macro_iou"] == "0.7"
-    passed = versions.promote(name, 2, tolerance=0.2)
-    assert passed is not None
-    assert versions.list_versions(name)[1].tags["gate.verdict"] == "passed"
-
-
-@pytest.mark.parametrize(("method", "call"), [("set_tags", 1), ("set_alias", 1), ("set_alias", 2)])
-def test_killed_promotion_keeps_the_old_champion(name, bundles, monkeypatch, method, call):
-    versions.register(bundles[0.70], name)
-    versions.register(bundles[0.75], name)
-    versions.promote(name, 1)
-    undo = kill_at(monkeypatch, method, call=call)
-    with pytest.raises(Killed):
-        versions.promote(name, 2)
-    undo()
-    assert aliases(name)["champion"] == 1
-    versions.promote(name, 2)
-    assert aliases(name) == {"candidate": 2, "champion": 2, "previous": 1}
-
-
-def test_killed_rollback_is_taken_up(name, bundles, monkeypatch):
-    versions.register(bundles[0.70], name)
-    versions.register(bundles[0.75], name)
-    versions.promote(name, 1)
-    versions.promote(name, 2)
-    undo = kill_at(monkeypatch, "delete_alias")
-    with pytest.raises(Killed):
-        versions.rollback(name)
-    undo()
-    assert versions.rollback(name).number == 1
-    assert aliases(name) == {"candidate": 2, "champion": 1}
-
-
-def test_verification_of_another_bundle_is_refused(name, bundles, tmp_path):
-    versions.register(bundles[0.70], name)
-    proof = tmp_path / "verification.json"
-    proof.write_text(json.dumps({"bundle_sha256": "0" * 64}))
-    with pytest.raises(GateError, match="verification is of another bundle"):
-        versions.promote(name, 1, verification=proof)
-    good = {"bundle_sha256": bundle_sha256(bundles[0.70]), "difference": 2e-6}
-    proof.write_text(json.dumps(good))
-    versions.promote(name, 1, verification=proof)
-    assert versions.list_versions(name)[0].tags["gate.proof.difference"] == "2e-06"
 
 
 def test_fetch_gives_the_same_bundle(name, bundles, tmp_path):
@@ -203,7 +124,7 @@ def test_bundle_changed_in_the_store_is_found(name, bundles, tmp_path, folder):
     with pytest.raises(StoredDataError, match="was changed in the store"):
         versions.fetch(name, "1", tmp_path / "out")
     with pytest.raises(StoredDataError, match="was changed in the store"):
-        versions.promote(name, 1)
+        promote(name, 1)
     assert not (tmp_path / "out").exists()
 
 
@@ -214,7 +135,7 @@ def test_unknown_names_say_what_there_is(name, bundles, tmp_path):
     with pytest.raises(InputError, match="no alias 'champion'; it has: candidate"):
         versions.fetch(name, "champion", tmp_path / "out")
     with pytest.raises(InputError, match="no complete version 9; it has: 1"):
-        versions.promote(name, 9)
+        promote(name, 9)
     with pytest.raises(InputError, match="must be letters"):
         versions.register(bundles[0.70], "a/b")
 
@@ -231,24 +152,16 @@ def test_registry_out_of_reach(name, bundles, monkeypatch):
         versions.register(bundles[0.70], name)
 
 
-def test_command_line(name, bundles, tmp_path, capsys):
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["model", *map(str, args)])
-        assert end.value.code == 0
-        return capsys.readouterr().out
+def test_verification_of_another_bundle_is_refused_when_registering(name, bundles, tmp_path):
+    proof = tmp_path / "verification.json"
+    proof.write_text(json.dumps({"bundle_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="verification of another bundle"):
+        versions.register(bundles[0.70], name, verification=proof)
 
-    assert run("register", bundles[0.70], "--name", name) == f"{name} version 1 (candidate)\n"
-    assert "0.7000 macro IoU, no champion" in run("promote", name, "--version", 1)
-    assert "already" in run("promote", name, "--version", 1, "--to", "champion")
-    run("register", bundles[0.75], "--name", name)
-    assert "champion before 0.7000" in run("promote", name, "--version", 2)
-    assert run("rollback", name) == f"{name} version 1 is the champion again\n"
-    rows = [row for row in json.loads(run("list", "--json")) if row["name"] == name]
-    assert [(r["version"], r["aliases"]) for r in rows] == [(1, ["champion"]), (2, ["candidate"])]
-    assert "champion" in run("list", name)
-    run("fetch", f"{name}@champion", tmp_path / "out")
-    assert bundle_sha256(tmp_path / "out") == bundle_sha256(bundles[0.70])
+
+def test_names_of_ledgers_are_not_for_models(bundles):
+    with pytest.raises(InputError, match=r"not end in \.promotions"):
+        versions.register(bundles[0.70], "a.promotions")
 
 
 @pytest.mark.parametrize("reference", ["name", "@champion", "name@"])

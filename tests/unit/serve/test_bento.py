@@ -19,7 +19,7 @@ def test_extras_are_followed():
 
 
 def test_context_is_the_package_and_nothing_else(tmp_path):
-    _write_context(tmp_path)
+    _write_context(tmp_path, with_cuda=True)
     assert {p.name for p in tmp_path.iterdir()} == {"src", "requirements.txt"}
     files = [p for p in (tmp_path / "src").rglob("*") if p.is_file()]
     assert tmp_path / "src/spixgraph/serve/service.py" in files

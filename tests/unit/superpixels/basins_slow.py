@@ -47,12 +47,19 @@ def gradient_slow(tile, halo_zyx):
     return np.minimum(np.sqrt(square).astype(np.int64), 65534)
 
 
+def rounded_slow(gradient, flatness):
+    """Round gradients down to steps of a part of their lower median, of every third pixel."""
+    some = np.sort(gradient[:, ::3, ::3], axis=None)
+    median = int(some[(len(some) - 1) // 2])
+    share = np.float32(1 / max(1.0, flatness * median))
+    return (gradient.astype(np.float32) * share).astype(np.int64)
+
+
 def basins_slow(gradient, *, is_volume):
-    """Label basins by walking from every pixel; ids in the order of the first pixel."""
+    """Label basins by walking from every pixel; ids in the order of the lowest pixel."""
     near = list(itertools.product((-1, 0, 1), repeat=3))
     near = [d for d in near if is_volume or d[0] == 0]
-    names: dict[tuple[int, ...], int] = {}
-    labels = np.empty(gradient.shape, np.int32)
+    ends = np.empty(gradient.shape, np.int64)
     for start in np.ndindex(*gradient.shape):
         at, last = start, None
         while at != last:
@@ -62,21 +69,28 @@ def basins_slow(gradient, *, is_volume):
                 p for p in around if all(0 <= i < n for i, n in zip(p, gradient.shape, strict=True))
             ]
             at = min(inside, key=lambda p: (gradient[p], p))
-        labels[start] = names.setdefault(at, len(names))
-    return labels
+        ends[start] = np.ravel_multi_index(at, gradient.shape)
+    return np.unique(ends, return_inverse=True)[1].reshape(gradient.shape)
+
+
+def by_first_pixel(labels):
+    """Number labels 0..n-1 in the order of their first pixel."""
+    names: dict[int, int] = {}
+    flat = [names.setdefault(int(i), len(names)) for i in labels.ravel()]
+    return np.array(flat).reshape(labels.shape)
 
 
 def contacts_slow(labels, gradient):
-    """Map (u, v) to [faces, sum of gradients]."""
+    """Map (u, v) to [faces, sum of gradients, largest gradient]."""
     found: dict[tuple[int, int], list[int]] = {}
     for axis in range(3):
         for a in np.ndindex(*labels.shape):
             b = tuple(i + (k == axis) for k, i in enumerate(a))
             if b[axis] < labels.shape[axis] and labels[a] != labels[b]:
                 u, v = sorted((int(labels[a]), int(labels[b])))
-                row = found.setdefault((u, v), [0, 0])
-                row[0] += 1
-                row[1] += max(int(gradient[a]), int(gradient[b]))
+                steep = max(int(gradient[a]), int(gradient[b]))
+                row = found.setdefault((u, v), [0, 0, 0])
+                row[:] = row[0] + 1, row[1] + steep, max(row[2], steep)
     return found
 
 
@@ -94,7 +108,7 @@ def cost_slow(u, v, count, total, border):
 
 
 def merge_slow(count, total, contacts, merge_cost):
-    """Merge regions as told in `merging`; return the region of each basin, by first basin."""
+    """Merge regions as told in `merging`; return the region of each basin, and what touches."""
     count = {i: int(n) for i, n in enumerate(count)}
     total = {i: [int(t) for t in row] for i, row in enumerate(total)}
     contacts = {pair: list(border) for pair, border in contacts.items()}
@@ -112,8 +126,7 @@ def merge_slow(count, total, contacts, merge_cost):
                 total[to] = [a + b for a, b in zip(total[to], total.pop(i), strict=True)]
             if level + 1 < N_LEVELS and len(into) < MIN_MERGED * len(count):
                 break
-    names: dict[int, int] = {}
-    return [names.setdefault(r, len(names)) for r in region]
+    return region, contacts
 
 
 def _one_round(count, total, contacts, limit):
@@ -138,10 +151,9 @@ def _one_round(count, total, contacts, limit):
 
 def _renamed(contacts, into):
     out: dict[tuple[int, int], list[int]] = {}
-    for (u, v), (faces, steep) in contacts.items():
+    for (u, v), (faces, steep, top) in contacts.items():
         a, b = sorted((into.get(u, u), into.get(v, v)))
         if a != b:
-            row = out.setdefault((a, b), [0, 0])
-            row[0] += faces
-            row[1] += steep
+            row = out.setdefault((a, b), [0, 0, 0])
+            row[:] = row[0] + faces, row[1] + steep, max(row[2], top)
     return out

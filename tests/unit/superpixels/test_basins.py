@@ -12,10 +12,10 @@ from spixgraph.io.dataset import read_dataset
 from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.superpixels.basins import basin_labels
-from spixgraph.superpixels.basins.grid import BarrierGrid, barrier_grid
+from spixgraph.superpixels.basins.grid import BarrierGrid, BasinPlan, barrier_grid
 from spixgraph.superpixels.basins.image import label_blocks
 from spixgraph.superpixels.basins.levels import ImageLevels, to_levels
-from spixgraph.superpixels.basins.plan import BasinPlan, make_plan
+from spixgraph.superpixels.basins.plan import make_plan
 from tests.real_data import real_data
 
 
@@ -110,22 +110,25 @@ def test_levels_are_rounded_and_clipped():
     np.testing.assert_array_equal(to_levels(image).ravel(), [0, 0, 16384, 32767, 32767])
 
 
-@pytest.mark.parametrize("n_wanted", [1, 7, 64, 1000])
-def test_a_sample_takes_one_block_from_each_run(n_wanted):
-    grid = BarrierGrid((1, 3000, 5000), (1, 256, 256), is_volume=False)
-    sample = grid.sample(n_wanted)
-    assert len(sample) == min(n_wanted, grid.n_blocks)
-    assert sorted(set(sample)) == sample
-    n = len(sample)
-    assert all(i * 240 // n <= s < (i + 1) * 240 // n for i, s in enumerate(sample))
-
-
 def test_the_grid_follows_spacing_and_budget():
     assert barrier_grid((1, 9, 9), (1, 1, 1), 1000).block_zyx == (1, 512, 512)
     assert barrier_grid((1, 9, 9), None, 4000).block_zyx == (1, 256, 256)
     assert barrier_grid((9, 9, 9), None, 1000).block_zyx == (1, 512, 512)
     assert barrier_grid((9, 9, 9), (2.9, 1, 1), 1000).block_zyx == (64, 64, 64)
     assert not barrier_grid((9, 9, 9), (3.1, 1, 1), 1000).is_volume
+
+
+def test_blocks_within_a_box_are_those_that_start_there():
+    grid = BarrierGrid((2, 10, 10), (1, 4, 4), is_volume=False)
+    assert grid.within((slice(0, 2), slice(0, 10), slice(0, 10))) == list(range(18))
+    assert grid.within((slice(1, 2), slice(4, 8), slice(3, 9))) == [13, 14]
+    assert [grid.size(n) for n in (0, 2, 17)] == [(1, 4, 4), (1, 4, 2), (1, 2, 2)]
+
+
+def test_small_blocks_round_gradients_less():
+    sizes = (1, 512, 512), (1, 256, 256)
+    grids = [BarrierGrid((1, 9, 9), size, is_volume=False) for size in sizes]
+    assert [BasinPlan(grid, (1.0,), 0.0).flatness for grid in grids] == [0.4, 0.2]
 
 
 def test_bad_arguments_are_refused():
@@ -183,7 +186,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 from spixgraph.superpixels.basins.jit import announce, kernel
 from spixgraph.superpixels.basins.merging import rename_pixels
 announce(rename_pixels)
-rename_pixels(np.zeros(3, np.int32), np.zeros(3, np.int32))
+rename_pixels(*(np.zeros(3, d) for d in (np.uint16, np.int32, np.int32, np.uint16)))
 announce(rename_pixels)
 """
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

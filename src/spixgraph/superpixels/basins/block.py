@@ -1,5 +1,6 @@
 """One block of the barrier grid: from integer intensities to labels."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,22 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from spixgraph.arrays import Array, Int32, ShapeZYX
-from spixgraph.superpixels.basins.contacts import find_sides, sum_basins
-from spixgraph.superpixels.basins.descent import (
-    find_lowest,
-    find_roots,
-    neighbour_steps,
-    number_basins,
-)
+from spixgraph.superpixels.basins.contacts import find_contacts, sum_basins
+from spixgraph.superpixels.basins.descent import find_lowest, label_basins, neighbour_steps
+from spixgraph.superpixels.basins.grid import BasinPlan
 from spixgraph.superpixels.basins.levels import UInt16
-from spixgraph.superpixels.basins.merging import merge, name_regions, rename_pixels, unite
+from spixgraph.superpixels.basins.merging import find_ends, merge, rename_pixels
 from spixgraph.superpixels.basins.smoothing import (
     add_squared_gradient,
-    smooth_along,
-    smooth_lines,
+    find_median,
+    round_gradient,
+    smooth_yx,
+    smooth_z,
+    weigh,
     write_gradient,
 )
-from spixgraph.superpixels.basins.tables import Buckets, Contacts, Regions
+from spixgraph.superpixels.basins.tables import Contacts, Regions
 
 MAX_REGIONS = 65536
 
@@ -31,14 +31,14 @@ class Workspace:
     """Arrays of one worker, made once and used for every block."""
 
     def __init__(self) -> None:
-        self._flat: dict[str, Array] = {}
+        self._flat: dict[tuple[str, npt.DTypeLike], Array] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-        """Return the array `name` in this shape; what it held is lost or not."""
-        size = int(np.prod(shape))
-        flat = self._flat.get(name)
+        """Return the array `name` of this dtype in this shape; what it held is lost or not."""
+        size = math.prod(shape)
+        flat = self._flat.get((name, dtype))
         if flat is None or flat.size < size:
-            flat = self._flat[name] = np.empty(size, dtype)
+            flat = self._flat[name, dtype] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
 
     def contacts(self, name: str, n: int) -> Contacts:
@@ -46,15 +46,7 @@ class Workspace:
         return Contacts(
             self.array(f"{name} key", (n,), np.uint64),
             self.array(f"{name} border", (n,), np.uint64),
-        )
-
-    def buckets(self, n: int) -> Buckets:
-        """Return workspace for `n` rows."""
-        return Buckets(
-            self.array("start", (MAX_REGIONS + 1,), np.int32),
-            self.array("row", (MAX_REGIONS,), np.int32),
-            self.array("high", (n,), np.uint16),
-            self.array("bucket border", (n,), np.uint64),
+            self.array(f"{name} top", (n,), np.uint16),
         )
 
     def regions(self, n_planes: int) -> Regions:
@@ -106,143 +98,167 @@ class Basins:
 
     Attributes
     ----------
-    labels : (Z, Y, X) int32
-    gradient : (Z, Y, X) uint16
-        Roots of the squared central differences summed over channels; twice the slope per pixel.
-    planes : (P, Z, Y, X) uint16
-        Channels, smoothed once, then the gradient.
+    labels : (Z, Y, X) uint16
+    padded : uint16
+        Gradient of the block with a rim of 65535, one pixel wide, along z in a volume only: roots
+        of the squared central differences summed over channels, so twice the slope per pixel.
+    once : (C, Z', Y', X') uint16
+        Channels times their weight, smoothed once, three pixels beyond the block.
     graph : BasinGraph
     """
 
-    labels: Int32
-    gradient: UInt16
-    planes: UInt16
+    labels: UInt16
+    padded: UInt16
+    once: UInt16
     graph: BasinGraph
 
+    @property
+    def gradient(self) -> UInt16:
+        """The gradient (Z, Y, X) without its rim."""
+        deep = (len(self.padded) - len(self.labels)) // 2
+        return self.padded[deep : deep + len(self.labels), 1:-1, 1:-1]
 
-def find_basins(tile: UInt16, halo_zyx: ShapeZYX, work: Workspace) -> Basins:
+
+def find_basins(
+    tile: UInt16,
+    begin_zyx: ShapeZYX,
+    shape_zyx: ShapeZYX,
+    plan: BasinPlan,
+    work: Workspace,
+) -> Basins:
     """Cut a block into the basins of its gradient, add up their pixels, find their contacts.
 
     Parameters
     ----------
-    tile : (C, Z + 2 h_z, Y + 2 h_y, X + 2 h_x) uint16
-        Levels of the block and its halo.
-    halo_zyx : three int
-        5 or, along z where slices stand on their own, 0.
+    tile : (C, Z', Y', X') uint16
+        Levels of the block and at least `BarrierGrid.halo_zyx` around it, in C order.
+    begin_zyx, shape_zyx : three int
+        Where in the tile the block begins, and its size.
+    plan : BasinPlan
     work : Workspace
         Of this thread; the result lives in it until the next call.
     """
-    deep = int(halo_zyx[0] > 0)
-    n_z, n_y, n_x = (n - 2 * h for n, h in zip(tile.shape[1:], halo_zyx, strict=True))
-    shape = (n_z, n_y, n_x)
-    planes = work.array("planes", (len(tile) + 1, *shape), np.uint16)
-    padded = _gradient(tile, shape, planes, work)
-    gradient = padded[deep : deep + n_z, 1:-1, 1:-1]
-    planes[-1] = gradient
-    labels, n_regions = _label(padded, shape, work)
-    graph = _basin_graph(labels, padded, planes, n_regions, work)
-    return Basins(labels, gradient, planes, graph)
+    deep = int(plan.grid.is_volume)
+    once, padded = _gradient(tile, begin_zyx, shape_zyx, plan, work)
+    steep = padded
+    share = _rounding(padded, plan, work)
+    if share < 1:
+        steep = work.array("rounded", padded.shape, np.uint16)
+        round_gradient(padded, share, steep)
+    number = work.array("number", shape_zyx, np.uint8)
+    find_lowest(steep, work.array("lowest", (shape_zyx[2],), np.uint16), number)
+    root, waiting = (work.array(name, (number.size,), np.int32) for name in ("root", "waiting"))
+    labels = work.array("basins", shape_zyx, np.uint16)
+    steps = neighbour_steps(shape_zyx, is_volume=deep == 1)
+    n = label_basins(number.reshape(-1), steps, root, waiting, labels.reshape(-1))
+    return Basins(labels, padded, once, _basin_graph(labels, padded, once, n, work))
+
+
+def _rounding(padded: UInt16, plan: BasinPlan, work: Workspace) -> np.float32:
+    """One over the step to which gradients are rounded before basins are found, at most 1."""
+    median = find_median(padded, work.array("median", (65536,), np.int32))
+    return np.float32(1 / max(1.0, plan.flatness * median))
 
 
 def _basin_graph(
-    labels: Int32, padded: UInt16, planes: UInt16, n_regions: int, work: Workspace
+    labels: UInt16, padded: UInt16, once: UInt16, n_regions: int, work: Workspace
 ) -> BasinGraph:
     """Add up regions and find their contacts."""
-    place = work.array("place", (labels.shape[2] + 1,), np.int32)
-    room = labels.size * (3 if labels.shape[0] > 1 else 2)
-    sides, contacts = work.contacts("sides", room), work.contacts("contacts", room)
-    n_sides = find_sides(labels, padded, place, sides)
-    n_contacts = unite(sides, n_sides, n_regions, work.buckets(room), contacts, 0)
-    regions = work.regions(len(planes))
+    n_z, _, n_x = labels.shape
+    deep = int(len(padded) > n_z)
+    place = work.array("place", (n_x,), np.int32)
+    contacts = work.contacts("contacts", labels.size * (3 if n_z > 1 else 2))
+    n_contacts, n_slots = -1, 1 << ((24 if deep else 6) * n_regions + 4 * n_x).bit_length()
+    while n_contacts < 0:
+        table = work.array("table", (n_slots,), np.uint64)
+        n_contacts = find_contacts(labels, padded, place, table, contacts)
+        n_slots *= 2
+    regions = work.regions(len(once) + 1)
     regions.n_pixels[:n_regions] = 0
     regions.total[:n_regions] = 0
-    sum_basins(labels, planes, place, work.array("prefix", place.shape, np.int64), regions)
+    sum_basins(labels, once, 3 * deep, 3, padded, regions)
     return BasinGraph(regions, contacts, n_regions, n_contacts)
 
 
-def _gradient(tile: UInt16, shape: ShapeZYX, planes: UInt16, work: Workspace) -> UInt16:
-    """Smooth each channel once into `planes` and twice into the gradient, with a rim of 65535."""
-    square = work.array("square", shape, np.uint32)
-    square[...] = 0
-    deep = int(tile.shape[1] > shape[0])
-    for channel, plane in zip(tile, planes, strict=False):
-        once = smooth_channel(np.ascontiguousarray(channel), work, "once", is_volume=deep == 1)
-        z, y, x = ((a - b) // 2 for a, b in zip(once.shape, shape, strict=True))
-        plane[...] = once[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
-        add_squared_gradient(smooth_channel(once, work, "twice", is_volume=deep == 1), square)
-    padded = work.array("padded", (shape[0] + 2 * deep, shape[1] + 2, shape[2] + 2), np.uint16)
-    padded[...] = 65535
-    write_gradient(square, padded)
-    return padded
-
-
-def smooth_channel(channel: UInt16, work: Workspace, name: str, *, is_volume: bool) -> UInt16:
-    """Smooth (Z, Y, X) levels; y and x, and z in a volume, get shorter by four."""
-    n_z, n_y, n_x = channel.shape
-    if is_volume:
-        thin = work.array(f"{name} z", (1, n_z - 4, n_y * n_x), np.uint16)
-        smooth_lines(channel.reshape(1, n_z, n_y * n_x), thin)
-        n_z, channel = n_z - 4, thin.reshape(n_z - 4, n_y, n_x)
-    low = work.array(f"{name} y", (n_z, n_y - 4, n_x), np.uint16)
-    smooth_lines(channel, low)
-    out = work.array(f"{name} x", (n_z * (n_y - 4), n_x - 4), np.uint16)
-    smooth_along(low.reshape(n_z * (n_y - 4), n_x), out)
-    return out.reshape(n_z, n_y - 4, n_x - 4)
-
-
-def _label(padded: UInt16, shape: ShapeZYX, work: Workspace) -> tuple[Int32, int]:
-    """Label the basins 0..n-1 in the order of their first pixel."""
-    number = work.array("number", shape, np.uint8)
-    find_lowest(padded, work.array("lowest", (shape[2],), np.uint16), number)
-    steps = neighbour_steps(shape, is_volume=padded.shape[0] > shape[0])
-    root, name, labels = (
-        work.array(key, (number.size,), np.int32) for key in ("root", "name", "labels")
+def _gradient(
+    tile: UInt16, begin_zyx: ShapeZYX, shape_zyx: ShapeZYX, plan: BasinPlan, work: Workspace
+) -> tuple[UInt16, UInt16]:
+    """Smooth each channel once, and twice for the gradient, with a rim of 65535."""
+    deep = int(plan.grid.is_volume)
+    square = work.array("square", shape_zyx, np.uint32)
+    z, y, x = (n + 6 * d for n, d in zip(shape_zyx, (deep, 1, 1), strict=True))
+    once = work.array("once", (len(tile), z, y, x), np.uint16)
+    twice = work.array("twice", (z - 4 * deep, y - 4, x - 4), np.uint16)
+    for i, (channel, weight) in enumerate(zip(tile, plan.channel_weights, strict=True)):
+        source = channel
+        if weight != 1:
+            source = work.array("weighed", channel.shape, np.uint16)
+            weigh(channel, np.float32(weight), source)
+        _smooth(source, (begin_zyx[0] - 3 * deep, begin_zyx[1] - 3), once[i], work, deep)
+        _smooth(once[i], (2 * deep, 2), twice, work, deep)
+        add_squared_gradient(twice, i == 0, square)
+    padded = work.array(
+        "padded", (shape_zyx[0] + 2 * deep, shape_zyx[1] + 2, shape_zyx[2] + 2), np.uint16
     )
-    find_roots(number.reshape(-1), steps, root)
-    n_basins = number_basins(root, name, labels)
-    return labels.reshape(shape), n_basins
+    write_gradient(square, padded)
+    return once, padded
+
+
+def _smooth(source: UInt16, skip: tuple[int, int], out: UInt16, work: Workspace, deep: int) -> None:
+    """Smooth y and x, and z in a volume; `out` begins `skip` (z, and y and x) inside `source`."""
+    skip_z = skip[0]
+    if deep:
+        thin = work.array("smooth z", (len(out), *source.shape[1:]), np.uint16)
+        smooth_z(source, skip_z, thin)
+        source, skip_z = thin, 0
+    smooth_yx(source, skip_z, skip[1], work.array("line", (out.shape[2] + 4,), np.uint16), out)
 
 
 def merge_basins(graph: BasinGraph, merge_cost: float, work: Workspace) -> int:
     """Merge in place up to `merge_cost`; return the number of regions left.
 
-    ``graph.regions.parent`` becomes the number of the region in which each basin ended, in the
-    order of their first pixel. Contacts are left under the numbers of basins.
+    ``graph.regions.parent`` becomes, for each basin, the one that stands for its region.
     """
+    n = graph.n_contacts
     graph.n_contacts = merge(
         graph.contacts,
-        graph.n_contacts,
+        n,
         graph.regions,
         graph.n_regions,
         float(merge_cost),
-        work.contacts("sides", graph.n_contacts),
-        work.buckets(graph.n_contacts),
+        work.contacts("aside", n),
+        work.array("table", (4 << n.bit_length(),), np.uint64),
         work.array("alive", (MAX_REGIONS,), np.int32),
         work.array("gone", (MAX_REGIONS,), np.int32),
     )
-    name = work.array("region name", (MAX_REGIONS,), np.int32)
-    return int(name_regions(graph.regions.parent, graph.n_regions, name))
+    n_left: int = find_ends(graph.regions.parent, graph.n_regions)
+    return n_left
 
 
 def label_block(
-    tile: UInt16, halo_zyx: ShapeZYX, merge_cost: float, work: Workspace
-) -> tuple[Int32, int]:
+    tile: UInt16, begin_zyx: ShapeZYX, shape_zyx: ShapeZYX, plan: BasinPlan, work: Workspace
+) -> tuple[UInt16, Int32, int, Basins]:
     """Cut a block into superpixels.
 
     Parameters
     ----------
-    tile, halo_zyx, work
+    tile, begin_zyx, shape_zyx, plan, work
         As for `find_basins`.
-    merge_cost : float
-        Regions merge as long as that costs less, >= 0.
 
     Returns
     -------
-    labels : (Z, Y, X) int32
-        Ids 0..n-1 in the order of their first pixel; workspace, overwritten by the next call.
+    labels : (Z, Y, X) uint16
+        Ids 0..n-1 in the order of their first pixel; a new array.
+    name : (basins,) int32
+        The label of each basin that stands for a superpixel; workspace.
     n : int
+    basins : Basins
+        What the superpixels were made from; workspace.
     """
-    basins = find_basins(tile, halo_zyx, work)
-    n_regions = merge_basins(basins.graph, merge_cost, work)
-    rename_pixels(basins.labels.reshape(-1), basins.graph.regions.parent)
-    return basins.labels, n_regions
+    basins = find_basins(tile, begin_zyx, shape_zyx, plan, work)
+    merge_basins(basins.graph, plan.merge_cost, work)
+    labels = np.empty(shape_zyx, np.uint16)
+    parent = basins.graph.regions.parent[: basins.graph.n_regions]
+    name = work.array("region name", parent.shape, np.int32)
+    n = rename_pixels(basins.labels.reshape(-1), parent, name, labels.reshape(-1))
+    return labels, name, int(n), basins

@@ -1,4 +1,4 @@
-"""Sums of the basins of one block, and the pixel sides where they touch."""
+"""Sums of the basins of one block, and the contacts between them."""
 
 import numpy as np
 
@@ -7,78 +7,93 @@ from spixgraph.superpixels.basins.jit import kernel
 from spixgraph.superpixels.basins.tables import Contacts, Regions
 
 _ONE_SIDE = np.uint64(1 << 40)
-_BITS = np.uint64(16)
+_BITS, _HALF = np.uint64(16), np.uint64(32)
+_1, _3, _5 = np.uint64(1), np.uint64(3), np.uint64(5)
+_FREE = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @kernel
-def find_sides(labels: Array, padded: Array, place: Array, sides: Contacts) -> int:
-    """List the faces between pixels of different labels, one row each; return their number.
+def find_contacts(
+    labels: Array, padded: Array, place: Array, table: Array, contacts: Contacts
+) -> int:
+    """List pairs of basins that share pixel sides, one row each; return their number.
 
-    The gradient of a face is the larger one of its two pixels.
+    The gradient of a side is the larger one of its two pixels. `table` uint64, a power of two long,
+    holds ``key << 32 | row`` where a pair stands; where it gets more than half full, -1 is
+    returned. `place` (X,) int32 is workspace.
     """
     n = 0
+    table[:] = _FREE
     deep = (padded.shape[0] - labels.shape[0]) // 2
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
             line, steep = labels[z, y], padded[z + deep, y + 1, 1:]
-            n = _between(line[:-1], line[1:], steep, steep[1:], place, sides, n)
+            n = _between(line[:-1], line[1:], steep, steep[1:], place, table, contacts, n)
             if y + 1 < labels.shape[1]:
                 below = padded[z + deep, y + 2, 1:]
-                n = _between(line, labels[z, y + 1], steep, below, place, sides, n)
+                n = _between(line, labels[z, y + 1], steep, below, place, table, contacts, n)
             if z + 1 < labels.shape[0]:
                 behind = padded[z + deep + 1, y + 1, 1:]
-                n = _between(line, labels[z + 1, y], steep, behind, place, sides, n)
+                n = _between(line, labels[z + 1, y], steep, behind, place, table, contacts, n)
+            if 2 * n + 6 * line.size > table.size:
+                return -1
     return n
 
 
 @kernel
 def _between(
-    a: Array, b: Array, steep_a: Array, steep_b: Array, place: Array, sides: Contacts, n: int
+    a: Array,
+    b: Array,
+    steep_a: Array,
+    steep_b: Array,
+    place: Array,
+    table: Array,
+    contacts: Contacts,
+    n: int,
 ) -> int:
-    """Append the faces between two lines; without branches, which the processor cannot foresee."""
+    """Add the sides between two lines; found without branches, which the processor cannot guess."""
     found = 0
-    for x in range(a.size):
-        place[found] = x
-        found += a[x] != b[x]
+    for i in range(a.size):
+        place[found] = i
+        found += a[i] != b[i]
+    mask = np.uint64(table.size - 1)
     for i in range(found):
-        x = place[i]
+        x = np.uint32(place[i])
         low, high = np.uint64(min(a[x], b[x])), np.uint64(max(a[x], b[x]))
-        sides.key[n + i] = low << _BITS | high
-        sides.border[n + i] = _ONE_SIDE | np.uint64(max(steep_a[x], steep_b[x]))
-    return n + found
+        key, steep = low << _BITS | high, max(steep_a[x], steep_b[x])
+        slot = low * _5 + high * _3 & mask
+        while table[slot] != _FREE and table[slot] >> _HALF != key:
+            slot = slot + _1 & mask
+        if table[slot] == _FREE:
+            table[slot] = key << _HALF | np.uint64(n)
+            contacts.key[np.uint32(n)] = key
+            contacts.border[np.uint32(n)] = _ONE_SIDE | np.uint64(steep)
+            contacts.top[np.uint32(n)] = steep
+            n += 1
+        else:
+            row = np.uint32(table[slot])
+            contacts.border[row] += _ONE_SIDE | np.uint64(steep)
+            contacts.top[row] = max(contacts.top[row], steep)
+    return n
 
 
 @kernel
-def sum_basins(labels: Array, planes: Array, end: Array, prefix: Array, regions: Regions) -> None:
-    """Add the pixels of a block to `count`, and the values of its planes to `total`.
+def sum_basins(
+    labels: Array, once: Array, skip_z: int, skip: int, padded: Array, regions: Regions
+) -> None:
+    """Add the pixels of a block to `n_pixels`, and channels and gradient to `total`.
 
-    Runs of one label along x are added at once, by the sums of the line up to each pixel.
+    `once` (C, Z', Y', X') is longer than `labels` by `skip` on each side, along z by `skip_z`.
     """
+    n_channels = once.shape[0]
+    deep = (padded.shape[0] - labels.shape[0]) // 2
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
-            line = labels[z, y]
-            n_runs = 0
-            for x in range(line.size - 1):
-                end[n_runs] = x + 1
-                n_runs += line[x] != line[x + 1]
-            end[n_runs] = line.size
-            begin = 0
-            for i in range(n_runs + 1):
-                regions.n_pixels[line[begin]] += end[i] - begin
-                begin = end[i]
-            for p in range(planes.shape[0]):
-                _sum_up(planes[p, z, y], prefix)
-                begin = 0
-                for i in range(n_runs + 1):
-                    regions.total[line[begin], p] += prefix[end[i]] - prefix[begin]
-                    begin = end[i]
-
-
-@kernel
-def _sum_up(values: Array, prefix: Array) -> None:
-    """Write the sum of the values before each place."""
-    so_far = 0
-    for x in range(values.size):
-        prefix[x] = so_far
-        so_far += values[x]
-    prefix[values.size] = so_far
+            line, steep = labels[z, y], padded[z + deep, y + 1, 1:]
+            for x in range(line.size):
+                regions.n_pixels[line[x]] += 1
+                regions.total[line[x], n_channels] += steep[x]
+            for c in range(n_channels):
+                values = once[c, z + skip_z, y + skip, skip:]
+                for x in range(line.size):
+                    regions.total[line[x], c] += values[x]

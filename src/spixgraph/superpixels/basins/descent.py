@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from spixgraph.arrays import Array, Int64
+from spixgraph.arrays import Array, Int32
 from spixgraph.superpixels.basins.jit import kernel
 
 
-def neighbour_steps(shape_zyx: tuple[int, int, int], *, is_volume: bool) -> Int64:
+def neighbour_steps(shape_zyx: tuple[int, int, int], *, is_volume: bool) -> Int32:
     """Return the steps in a flat block to the 27 (or 9) pixels around one, in scan order."""
     _, n_y, n_x = shape_zyx
-    near = np.arange(-1, 2)
+    near = np.arange(-1, 2, dtype=np.int32)
     plane = (near[:, None] * n_x + near).ravel()
     return (near[:, None] * n_y * n_x + plane).ravel() if is_volume else plane
 
@@ -39,29 +39,37 @@ def find_lowest(padded: Array, lowest: Array, number: Array) -> None:
 
 
 @kernel
-def find_roots(number: Array, steps: Array, root: Array) -> None:
-    """Follow the pointers of flat `number` to the lowest pixel of each tree, by pointer jumping."""
-    for i in range(number.size):
-        root[i] = i + steps[number[i]]
-    moved = 1
-    while moved != 0:
-        moved = 0
-        for i in range(number.size):
-            further = root[np.uint32(root[i])]
-            moved |= further ^ root[i]
-            root[i] = further
+def label_basins(number: Array, steps: Array, root: Array, waiting: Array, labels: Array) -> int:
+    """Label the trees 0..n-1 in the order of their lowest pixels; return n.
 
-
-@kernel
-def number_basins(root: Array, name: Array, labels: Array) -> int:
-    """Label the trees 0..n-1 in the order of their first pixel; return n. All arrays are flat."""
-    name[:] = -1
+    `number` is flat, `labels` flat uint16; `root` and `waiting`, flat int32, are workspace. While
+    the pixels are gone through, forth and back, ``root`` holds the next pixel downwards, or
+    ``-1 - label`` once that is known. Few are left to wait until the end.
+    """
+    own = np.uint8(steps.size // 2)
     n_basins = 0
-    for i in range(root.size):
-        label = name[np.uint32(root[i])]
-        if label < 0:
-            label = n_basins
-            name[np.uint32(root[i])] = label
-            n_basins += 1
-        labels[i] = label
+    for at in range(number.size):
+        i, k = np.uint32(at), number[at]
+        to = np.int32(at) + steps[k]
+        known = root[np.uint32(to) if k < own else i]
+        next_ = known if k < own else to
+        root[i] = np.int32(-1 - n_basins) if k == own else next_
+        n_basins += k == own
+    n_waiting = 0
+    for at in range(number.size - 1, -1, -1):
+        i = np.uint32(at)
+        next_ = root[i]
+        further = root[np.uint32(max(next_, 0))]
+        next_ = next_ if next_ < 0 else further
+        root[i] = next_
+        labels[i] = -1 - next_
+        waiting[np.uint32(n_waiting)] = i
+        n_waiting += next_ >= 0
+    for j in range(n_waiting):
+        i = np.uint32(waiting[j])
+        next_ = root[i]
+        while next_ >= 0:
+            next_ = root[np.uint32(next_)]
+        root[i] = next_
+        labels[i] = -1 - next_
     return n_basins

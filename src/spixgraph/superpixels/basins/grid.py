@@ -5,19 +5,26 @@ set of blocks, in any order, on any number of workers, gives what the whole imag
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from spixgraph.arrays import PixelSizeUm, ShapeZYX
 from spixgraph.errors import InputError
+from spixgraph.io.sample import slice_step
 
 HALO_PX = 5
 """Two binomial passes of 2 px each and one central difference of 1 px."""
-MAX_SLICE_STEP = 3.0
 FINE_NODES_PER_MEGAPIXEL = 4000.0
+BLOCK_PX, FINE_BLOCK_PX, BLOCK_VOXELS = 512, 256, 64
+FLATNESS, FINE_FLATNESS = 0.4, 0.2
 
 Box = tuple[slice, slice, slice]
+
+
+def box_size(box: Box) -> ShapeZYX:
+    """Return the length of a box along each axis."""
+    z, y, x = (s.stop - s.start for s in box)
+    return z, y, x
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +81,61 @@ class BarrierGrid:
         )
         return z, y, x
 
-    def sample(self, n_wanted: int) -> list[int]:
-        """Choose block numbers, one from each of `n_wanted` equal runs of the grid.
+    def size(self, number: int) -> ShapeZYX:
+        """Return the size of a block."""
+        return box_size(self.box(number))
 
-        The place in each run follows the golden ratio, so that no column of blocks is preferred.
+    def within(self, box: Box) -> list[int]:
+        """Return the numbers, rising, of the blocks that start inside a box."""
+        spans = [
+            np.arange(-(-s.start // b), -(-s.stop // b))
+            for s, b in zip(box, self.block_zyx, strict=True)
+        ]
+        places = np.meshgrid(*spans, indexing="ij")
+        numbers: list[int] = np.ravel_multi_index(places, self.n_blocks_zyx).ravel().tolist()
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class BasinPlan:
+    """All that decides the superpixels of an image, besides its pixels.
+
+    Attributes
+    ----------
+    grid : BarrierGrid
+    channel_weights : tuple of float
+        Each channel is scaled by its weight, so that noise is alike in all.
+    merge_cost : float
+        Regions merge as long as that costs less.
+    """
+
+    grid: BarrierGrid
+    channel_weights: tuple[float, ...]
+    merge_cost: float
+
+    @property
+    def flatness(self) -> float:
+        """Gradients are rounded to this part of their median before basins are found.
+
+        Noise then makes fewer basins. Small blocks are for many nodes, where each basin counts.
         """
-        if n_wanted >= self.n_blocks:
-            return list(range(self.n_blocks))
-        edges = [i * self.n_blocks // n_wanted for i in range(n_wanted + 1)]
-        golden = (5**0.5 - 1) / 2
-        return [a + int((i * golden) % 1 * (b - a)) for i, (a, b) in enumerate(pairwise(edges))]
+        return FLATNESS if self.grid.block_zyx[1] > FINE_BLOCK_PX else FINE_FLATNESS
 
 
 def barrier_grid(
-    shape_zyx: ShapeZYX, spacing_zyx: PixelSizeUm | None, nodes_per_megapixel: float
+    shape_zyx: ShapeZYX,
+    spacing_zyx: PixelSizeUm | None,
+    nodes_per_megapixel: float,
+    block_zyx: ShapeZYX | None = None,
 ) -> BarrierGrid:
     """Choose the grid for an image.
 
     512 px, or 256 px from 4000 nodes per megapixel on; 64 px cubes in a volume. Slices stand on
     their own in a 2D image, where the spacing is unknown, and where slices lie more than three
-    in-plane pixels apart, as for the features of the graph.
+    in-plane pixels apart, as for the features of the graph. `block_zyx` puts another size in place,
+    for tests.
     """
-    edge = 256 if nodes_per_megapixel >= FINE_NODES_PER_MEGAPIXEL else 512
-    if shape_zyx[0] == 1 or spacing_zyx is None:
-        return BarrierGrid(shape_zyx, (1, edge, edge), is_volume=False)
-    z, y, x = spacing_zyx
-    if z / (y * x) ** 0.5 > MAX_SLICE_STEP:
-        return BarrierGrid(shape_zyx, (1, edge, edge), is_volume=False)
-    return BarrierGrid(shape_zyx, (64, 64, 64), is_volume=True)
+    edge = FINE_BLOCK_PX if nodes_per_megapixel >= FINE_NODES_PER_MEGAPIXEL else BLOCK_PX
+    if slice_step(shape_zyx[0], spacing_zyx) is None:
+        return BarrierGrid(shape_zyx, block_zyx or (1, edge, edge), is_volume=False)
+    return BarrierGrid(shape_zyx, block_zyx or (BLOCK_VOXELS,) * 3, is_volume=True)

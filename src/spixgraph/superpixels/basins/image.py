@@ -6,11 +6,12 @@ from threading import local
 
 import numpy as np
 
-from spixgraph.arrays import ImageZYXC, Int32, LabelsZYX, PixelSizeUm, require_image
+from spixgraph.arrays import ImageZYXC, LabelsZYX, PixelSizeUm, require_image
 from spixgraph.errors import InputError
 from spixgraph.superpixels.basins.block import Workspace, label_block
-from spixgraph.superpixels.basins.levels import ImageLevels, LevelSource
-from spixgraph.superpixels.basins.plan import BasinPlan, make_plan
+from spixgraph.superpixels.basins.grid import BasinPlan
+from spixgraph.superpixels.basins.levels import ImageLevels, LevelSource, UInt16, read_with_halo
+from spixgraph.superpixels.basins.plan import make_plan
 
 
 def basin_labels(
@@ -60,15 +61,15 @@ def basin_labels(
     numbers = range(plan.grid.n_blocks)
     blocks = label_blocks(source, plan, numbers, workers=workers)
     for number, (found, n) in zip(numbers, blocks, strict=True):
-        labels[plan.grid.box(number)] = found + np.int32(first)
+        labels[plan.grid.box(number)] = found.astype(np.int32) + first
         first += n
     return labels
 
 
 def label_blocks(
     source: LevelSource, plan: BasinPlan, numbers: Sequence[int], *, workers: int = 1
-) -> Iterator[tuple[Int32, int]]:
-    """Yield the labels 0..n-1 (Z, Y, X) and the number of superpixels of blocks, in their order.
+) -> Iterator[tuple[UInt16, int]]:
+    """Yield labels 0..n-1 (Z, Y, X) uint16 and the number of superpixels of blocks, in order.
 
     Parameters
     ----------
@@ -89,14 +90,15 @@ def label_blocks(
         raise InputError(f"workers must be >= 1, got {workers}")
     thread = local()
 
-    def label(number: int) -> tuple[Int32, int]:
+    def label(number: int) -> tuple[UInt16, int]:
         if not hasattr(thread, "work"):
             thread.work = Workspace()
-        tile = plan.read_tile(source, number)
-        labels, n = label_block(tile, plan.grid.halo_zyx, plan.merge_cost, thread.work)
-        return labels.copy(), n
+        halo = plan.grid.halo_zyx
+        tile = read_with_halo(source, plan.grid.box(number), halo)
+        labels, _, n, _ = label_block(tile, halo, plan.grid.size(number), plan, thread.work)
+        return labels, n
 
-    waiting: list[Future[tuple[Int32, int]]] = []
+    waiting: list[Future[tuple[UInt16, int]]] = []
     with ThreadPoolExecutor(workers) as pool:
         for number in numbers:
             waiting.append(pool.submit(label, number))

@@ -53,12 +53,4 @@ def read_with_halo(source: LevelSource, box: Box, halo_zyx: ShapeZYX) -> UInt16:
     tile = source.read((wide[0], wide[1], wide[2]))
     if any(a or b for a, b in missing):
         tile = np.pad(tile, [(0, 0), *missing], mode="edge")
-    return tile
-
-
-def weigh_channels(tile: UInt16, weights: tuple[float, ...]) -> UInt16:
-    """Scale the channels of (C, Z, Y, X) levels, in place; 1.0 leaves a channel as it is."""
-    for channel, weight in zip(tile, weights, strict=True):
-        if weight != 1.0:
-            channel[...] = np.rint(channel * np.float32(weight))
-    return tile
+    return np.ascontiguousarray(tile)

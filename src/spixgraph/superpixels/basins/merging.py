@@ -13,7 +13,7 @@ import numpy as np
 
 from spixgraph.arrays import Array
 from spixgraph.superpixels.basins.jit import kernel
-from spixgraph.superpixels.basins.tables import Buckets, Contacts, Regions
+from spixgraph.superpixels.basins.tables import Contacts, Regions
 
 N_LEVELS, LEVEL_RATIO = 3, 8.0
 MAX_ROUNDS, MIN_MERGED = 16, 0.05
@@ -27,45 +27,39 @@ _BITS = np.uint64(16)
 _COST = np.uint64(32)
 _SIDES = np.uint64(40)
 _GRADIENT = np.uint64((1 << 40) - 1)
-_ZERO = np.uint64(0)
+_1, _3, _5 = np.uint64(1), np.uint64(3), np.uint64(5)
 _BORDER_WEIGHT = np.float32(BORDER_WEIGHT)
 
 _PAIRED, _ADOPTED = 1, 2  # states of a region within a round; 0 is neither
 
 
 @kernel
-def unite(
-    loose: Contacts, n_loose: int, n_regions: int, buckets: Buckets, contacts: Contacts, n: int
-) -> int:
+def _unite(loose: Contacts, n_loose: int, table: Array, contacts: Contacts, n: int) -> int:
     """Append `loose` rows, keys without cost, to `contacts`, one row per pair; return the length.
 
-    Rows are sorted by u in one counting pass; within a u, `buckets.row` tells where v is.
+    None of the pairs stands in the rows before `n`. `table` uint64 is workspace, to tell where they
+    stand behind it: ``key << 32 | row``.
     """
-    start, row = buckets.start, buckets.row
-    start[: n_regions + 1] = 0
+    size = 16
+    while size < 2 * n_loose:
+        size *= 2
+    table[:size] = _NO_KEY
+    mask = np.uint64(size - 1)
     for i in range(n_loose):
-        start[(loose.key[i] >> _BITS) + np.uint64(1)] += 1
-    for u in range(n_regions):
-        start[u + 1] += start[u]
-    for i in range(n_loose):
-        u = loose.key[i] >> _BITS
-        place = start[u]
-        start[u] = place + 1
-        buckets.high[place] = loose.key[i] & _LOW
-        buckets.border[place] = loose.border[i]
-    row[:n_regions] = -1
-    begin = 0
-    for u in range(n_regions):
-        first = n
-        for i in range(begin, start[u]):
-            v = buckets.high[i]
-            fresh = row[v] < first
-            to = n if fresh else row[v]
-            row[v] = to
-            contacts.key[to] = np.uint64(u) << _BITS | np.uint64(v)
-            contacts.border[to] = buckets.border[i] + (_ZERO if fresh else contacts.border[to])
-            n += fresh
-        begin = start[u]
+        key, border, top = loose.key[i], loose.border[i], loose.top[i]
+        slot = (key >> _BITS) * _5 + (key & _LOW) * _3 & mask
+        while table[slot] != _NO_KEY and table[slot] >> _COST != key:
+            slot = slot + _1 & mask
+        if table[slot] == _NO_KEY:
+            table[slot] = key << _COST | np.uint64(n)
+            contacts.key[np.uint32(n)] = key
+            contacts.border[np.uint32(n)] = border
+            contacts.top[np.uint32(n)] = top
+            n += 1
+        else:
+            row = np.uint32(table[slot])
+            contacts.border[row] += border
+            contacts.top[row] = max(contacts.top[row], top)
     return n
 
 
@@ -108,37 +102,42 @@ def _find_best(contacts: Contacts, n: int, alive: Array, n_alive: int, best: Arr
 
 
 @kernel
-def _pair_up(alive: Array, n_alive: int, regions: Regions, limit: np.uint64) -> int:
+def _pair_up(
+    alive: Array, n_alive: int, regions: Regions, limit: np.uint64, waiting: Array
+) -> tuple[int, int]:
     """Merge regions that are each other's best, v into u; return how many are gone.
 
-    ``u ^ v ^ i`` is the other one of i.
+    ``u ^ v ^ i`` is the other one of i. Also list the regions that would merge, but are not the
+    best of their best; return their number.
     """
-    n_paired = 0
+    n_paired, n_waiting = 0, 0
     for j in range(n_alive):
         i = np.uint64(alive[j])
         key = regions.best[i]
         u, v = key >> _BITS & _LOW, key & _LOW
-        mutual = (key < limit) & (regions.best[u ^ v ^ i] == key)
+        cheap = key < limit
+        mutual = cheap & (regions.best[u ^ v ^ i] == key)
         regions.parent[i] = u if mutual else i
         regions.state[i] = _PAIRED if mutual else 0
         n_paired += mutual
-    return n_paired // 2
+        waiting[n_waiting] = i
+        n_waiting += cheap & (not mutual)
+    return n_paired // 2, n_waiting
 
 
 @kernel
-def _adopt(alive: Array, n_alive: int, regions: Regions, limit: np.uint64) -> int:
+def _adopt(waiting: Array, n_waiting: int, regions: Regions) -> int:
     """Let a small region join its best neighbour if that one is four times its size and merges.
 
     Else a large region would take in its many small neighbours one by one.
     """
     n_adopted = 0
-    for j in range(n_alive):
-        i = np.uint64(alive[j])
+    for j in range(n_waiting):
+        i = np.uint64(waiting[j])
         key = regions.best[i]
         other = (key >> _BITS & _LOW) ^ (key & _LOW) ^ i
         small = regions.n_pixels[i] * ADOPT_RATIO < regions.n_pixels[other]
-        free = (regions.state[i] == 0) & (regions.state[other] == _PAIRED)
-        joins = (key < limit) & free & small
+        joins = (regions.state[other] == _PAIRED) & small
         regions.parent[i] = regions.parent[other] if joins else regions.parent[i]
         regions.state[i] = _ADOPTED if joins else regions.state[i]
         n_adopted += joins
@@ -150,50 +149,44 @@ def _absorb(alive: Array, n_alive: int, regions: Regions, gone: Array) -> int:
     """Add up merged regions; return how many are left in `alive`."""
     left, n_gone = 0, 0
     for j in range(n_alive):
-        i = alive[j]
+        i = np.uint32(alive[j])
         stays = regions.parent[i] == i
         alive[left] = i
         gone[n_gone] = i
         left += stays
         n_gone += not stays
     for j in range(n_gone):
-        i = gone[j]
-        to = regions.parent[i]
+        i = np.uint32(gone[j])
+        to = np.uint32(regions.parent[i])
         regions.n_pixels[to] += regions.n_pixels[i]
         for p in range(regions.total.shape[1]):
             regions.total[to, p] += regions.total[i, p]
     for j in range(n_gone):
-        _set_mean(regions, regions.parent[gone[j]])
+        _set_mean(regions, np.uint32(regions.parent[np.uint32(gone[j])]))
     return left
 
 
 @kernel
-def _set_aside(contacts: Contacts, n: int, state: Array, aside: Contacts) -> tuple[int, int]:
-    """Move the contacts of regions that merged to `aside`; return how many stay, how many go."""
+def _set_aside(contacts: Contacts, n: int, regions: Regions, aside: Contacts) -> tuple[int, int]:
+    """Move the contacts of regions that merged to `aside`; return how many stay, how many go.
+
+    They get the names of the merged regions, without cost; those within one region are dropped.
+    """
     left, moved = 0, 0
     for row in range(n):
-        key, border = contacts.key[row], contacts.border[row]
-        changed = (state[key >> _BITS & _LOW] | state[key & _LOW]) != 0
+        key, border, top = contacts.key[row], contacts.border[row], contacts.top[row]
+        u, v = key >> _BITS & _LOW, key & _LOW
+        changed = (regions.state[u] | regions.state[v]) != 0
+        a, b = regions.parent[u], regions.parent[v]
         contacts.key[left] = key
         contacts.border[left] = border
-        aside.key[moved] = key
+        contacts.top[left] = top
+        aside.key[moved] = np.uint64(min(a, b)) << _BITS | np.uint64(max(a, b))
         aside.border[moved] = border
+        aside.top[moved] = top
         left += not changed
-        moved += changed
+        moved += changed & (a != b)
     return left, moved
-
-
-@kernel
-def _rename(aside: Contacts, n: int, parent: Array) -> int:
-    """Name contacts by their merged regions, without cost; drop those within one region."""
-    left = 0
-    for row in range(n):
-        key, border = aside.key[row], aside.border[row]
-        a, b = parent[key >> _BITS & _LOW], parent[key & _LOW]
-        aside.key[left] = np.uint64(min(a, b)) << _BITS | np.uint64(max(a, b))
-        aside.border[left] = border
-        left += a != b
-    return left
 
 
 @kernel
@@ -204,7 +197,7 @@ def merge(
     n_regions: int,
     merge_cost: float,
     aside: Contacts,
-    buckets: Buckets,
+    table: Array,
     alive: Array,
     gone: Array,
 ) -> int:
@@ -221,14 +214,13 @@ def merge(
         limit = np.uint64(threshold.view(np.uint32)) << _COST
         for _ in range(MAX_ROUNDS):
             _find_best(contacts, n_contacts, alive, n_alive, regions.best)
-            n_merged = _pair_up(alive, n_alive, regions, limit)
+            n_merged, n_waiting = _pair_up(alive, n_alive, regions, limit, gone)
             if n_merged == 0:
                 break
-            n_merged += _adopt(alive, n_alive, regions, limit)
+            n_merged += _adopt(gone, n_waiting, regions)
             n_alive = _absorb(alive, n_alive, regions, gone)
-            left, moved = _set_aside(contacts, n_contacts, regions.state, aside)
-            moved = _rename(aside, moved, regions.parent)
-            n_contacts = unite(aside, moved, n_regions, buckets, contacts, left)
+            left, moved = _set_aside(contacts, n_contacts, regions, aside)
+            n_contacts = _unite(aside, moved, table, contacts, left)
             for row in range(left, n_contacts):
                 _set_cost(contacts, row, regions)
             if level + 1 < N_LEVELS and n_merged < MIN_MERGED * n_alive:
@@ -237,31 +229,33 @@ def merge(
 
 
 @kernel
-def name_regions(parent: Array, n_regions: int, name: Array) -> int:
-    """Replace the parents by the numbers 0..n-1 of the merged regions; return n.
-
-    Numbers follow the first basin of each region. `name` is workspace.
-    """
+def find_ends(parent: Array, n_regions: int) -> int:
+    """Let every basin point to the one that stands for its region; return how many do."""
     moved = 1
     while moved != 0:
         moved = 0
         for i in range(n_regions):
-            further = parent[parent[i]]
+            further = parent[np.uint32(parent[i])]
             moved |= further ^ parent[i]
             parent[i] = further
-    name[:n_regions] = -1
     n = 0
     for i in range(n_regions):
-        if name[parent[i]] < 0:
-            name[parent[i]] = n
-            n += 1
-    for i in range(n_regions):
-        parent[i] = name[parent[i]]
+        n += parent[i] == i
     return n
 
 
 @kernel
-def rename_pixels(labels: Array, name: Array) -> None:
-    """Replace each of the flat labels, in place, by its name."""
-    for i in range(labels.size):
-        labels[i] = name[np.uint32(labels[i])]
+def rename_pixels(basins: Array, parent: Array, name: Array, labels: Array) -> int:
+    """Label the regions 0..n-1 in the order of their first pixel; return n.
+
+    `basins` and `labels` are flat uint16, `name` int32 is workspace, as long as `parent`.
+    """
+    name[:] = -1
+    n = 0
+    for i in range(basins.size):
+        to = np.uint32(parent[basins[i]])
+        if name[to] < 0:
+            name[to] = n
+            n += 1
+        labels[i] = name[to]
+    return n

@@ -16,15 +16,7 @@ class Contacts(NamedTuple):
 
     key: Array  # (E,) uint64
     border: Array  # (E,) uint64, pixel sides << 40 | sum of the gradients of the pixel sides
-
-
-class Buckets(NamedTuple):
-    """Workspace of `merging.unite`."""
-
-    start: Array  # (65537,) int32
-    row: Array  # (65536,) int32
-    high: Array  # (E,) uint16
-    border: Array  # (E,) uint64
+    top: Array  # (E,) uint16, largest gradient of the pixel sides
 
 
 class Regions(NamedTuple):

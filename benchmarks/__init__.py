@@ -1,0 +1,1 @@
+"""Measurements, started by hand; none of it is needed to use spixgraph."""

@@ -1,0 +1,182 @@
+"""Accuracy and cost of graph models against the U-Net, over data sets: `make benchmark-accuracy`.
+
+Reads the reports that `make real` leaves in workspaces, and writes one page with a table over data
+sets, a picture of accuracy against cost, and the tables of each set; the reports that it was made
+from lie beside it.
+
+    python -m benchmarks.accuracy runs/usiigaci_phase runs/axon_sem --out docs/benchmarks
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from spixgraph.evaluate.markdown import markdown_table, report_markdown
+from spixgraph.evaluate.report import Report
+from spixgraph.evaluate.tables import UNKNOWN, Table, number, score, speed_mp_s
+from spixgraph.files import atomic_path, canonical_json, read_json
+
+MODELS = ("gnn", "cnn", "mlp", "paper")
+_COLOURS = {"gnn": "#0072b2", "cnn": "#d55e00", "mlp": "#009e73", "paper": "#999999"}
+
+_INTRODUCTION = """# Accuracy and cost
+
+`make benchmark-accuracy SETS="..."` runs the pipeline of `dvc.yaml` on each data set, with the
+settings of `params.yaml` and `pipelines/overrides/`, and writes this page. What is done already is
+not done again. Settings were chosen on train and val; figures are of the test split, counts pooled
+over images. Several seeds stand as mean and, in brackets, half the range. Seconds of training hold
+superpixels and graphs of the training images; inference runs from the image file to the mask.
+"""
+
+Entry = dict[str, Any]
+Figure = Callable[[Entry], float | None]
+
+
+def main() -> None:
+    """Write accuracy.md, accuracy.png and accuracy/<data set>.json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workspaces", nargs="+", type=Path, help="folders made by `make real`")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    options = parser.parse_args()
+    reports = [read_json(path / "reports/report.json") for path in options.workspaces]
+    for report in reports:
+        _write(options.out / "accuracy" / f"{report['dataset']}.json", canonical_json(report))
+    _write(options.out / "accuracy.md", page(reports))
+    draw(reports, options.out / "accuracy.png")
+
+
+def page(reports: Sequence[Report]) -> str:
+    """Put all tables together, as Markdown."""
+    parts = [_INTRODUCTION, markdown_table(accuracy_table(reports))]
+    parts += [markdown_table(cost_table(reports)), "![accuracy against cost](accuracy.png)"]
+    parts += [f"## {report['dataset']}\n\n{report_markdown(report)}" for report in reports]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def accuracy_table(reports: Sequence[Report]) -> Table:
+    """Macro IoU of each model, and what the GNN gains on the others."""
+    rows = tuple(
+        (
+            report["dataset"],
+            *(_spread(report, model, _macro_iou) for model in MODELS),
+            _difference(report, _macro_iou, "cnn"),
+            _difference(report, _macro_iou, "mlp"),
+            _difference(report, _boundary_f1, "cnn"),
+            score(report["ceiling"].get("rag", {}).get("macro_iou")),
+        )
+        for report in reports
+    )
+    head = ("macro IoU on test", *MODELS, "gnn - cnn", "gnn - mlp", "boundary F1, gnn - cnn")
+    return Table("Accuracy", (*head, "one class per superpixel at best"), rows)
+
+
+def cost_table(reports: Sequence[Report]) -> Table:
+    """Time and memory of the GNN as parts of the U-Net's."""
+    figures = {
+        "training time": train_seconds,
+        "training memory": _memory("train"),
+        "inference time per MP": inference_seconds,
+        "inference memory": _memory("inference"),
+    }
+    rows = tuple(
+        (report["dataset"], *(_ratio(report, figure) for figure in figures.values()))
+        for report in reports
+    )
+    return Table("Cost, GNN over U-Net", ("ratio", *figures), rows)
+
+
+def train_seconds(entry: Entry) -> float | None:
+    """Seconds from images to the trained network, graphs included."""
+    parts = entry["train"]["seconds"], entry["train"].get("graph_seconds")
+    return None if None in parts else sum(parts)
+
+
+def inference_seconds(entry: Entry) -> float | None:
+    """Seconds per megapixel from image to mask."""
+    speed = speed_mp_s(entry)
+    return None if speed is None else 1 / speed
+
+
+def _memory(step: str) -> Figure:
+    def above_baseline(entry: Entry) -> float | None:
+        peak, idle = entry[step]["peak_rss_bytes"], entry[step]["baseline_rss_bytes"]
+        return None if peak is None or idle is None else float(peak - idle)
+
+    return above_baseline
+
+
+def _macro_iou(entry: Entry) -> float | None:
+    value: float | None = entry["metrics"]["macro_iou"]
+    return value
+
+
+def _boundary_f1(entry: Entry) -> float | None:
+    value: float | None = entry["metrics"]["boundary_f1"]
+    return value
+
+
+def _values(report: Report, model: str, figure: Figure) -> list[float]:
+    """Figures of all seeds of a model that are known."""
+    found = [figure(entry) for entry in report["models"] if entry["name"] == model]
+    return [value for value in found if value is not None]
+
+
+def _spread(report: Report, model: str, figure: Figure) -> str:
+    values = _values(report, model, figure)
+    if not values:
+        return UNKNOWN
+    text = score(mean(values))
+    return f"{text} ({(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else text
+
+
+def _difference(report: Report, figure: Figure, other: str) -> str:
+    ours, theirs = _values(report, "gnn", figure), _values(report, other, figure)
+    return f"{mean(ours) - mean(theirs):+.3f}" if ours and theirs else UNKNOWN
+
+
+def _ratio(report: Report, figure: Figure) -> str:
+    ours, theirs = _values(report, "gnn", figure), _values(report, "cnn", figure)
+    return number(mean(ours) / mean(theirs)) if ours and theirs and mean(theirs) else UNKNOWN
+
+
+def draw(reports: Sequence[Report], path: Path) -> None:
+    """Draw macro IoU against three costs, one dot per data set and model."""
+    from matplotlib.figure import Figure as Canvas
+
+    costs = {
+        "training, s": train_seconds,
+        "training memory above idle, MiB": _memory("train"),
+        "inference, s per megapixel": inference_seconds,
+    }
+    canvas = Canvas(figsize=(12, 4), layout="constrained")
+    for axes, (name, figure) in zip(canvas.subplots(1, 3, sharey=True), costs.items(), strict=True):
+        scale = 2**20 if "MiB" in name else 1
+        for report in reports:
+            dots = [
+                (mean(cost) / scale, mean(iou), model)
+                for model in MODELS
+                if (cost := _values(report, model, figure))
+                and (iou := _values(report, model, _macro_iou))
+            ]
+            axes.plot(*zip(*[d[:2] for d in sorted(dots)], strict=True), color="#dddddd", zorder=1)
+            for x, y, model in dots:
+                axes.scatter(x, y, color=_COLOURS[model], zorder=2)
+        axes.set(xscale="log", xlabel=name)
+        axes.spines[["top", "right"]].set_visible(False)
+    canvas.axes[0].set_ylabel("macro IoU, test")
+    handles = [canvas.axes[0].scatter([], [], color=_COLOURS[m], label=m) for m in MODELS]
+    canvas.legend(handles=handles, loc="outside right center", frameon=False)
+    with atomic_path(path) as part:
+        canvas.savefig(part, format="png", dpi=110, metadata={"Software": None})
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The memory contract: how much a pass takes, from the shape of the image and the threads alone.
+
+What is counted are the buffers of each phase; factors per pixel of a block are those of the
+workspaces of `basins.block` and `blocks.describe`, measured.
+"""
+
+import ctypes
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+from spixgraph.errors import ResourceError
+from spixgraph.graph.blocks.block_graph import node_feature_names
+from spixgraph.graph.blocks.plan import block_plan
+from spixgraph.graph.stream.image_plan import ImagePlan, is_small
+from spixgraph.graph.stream.reader import kept_bytes, strip_bytes
+from spixgraph.graph.stream.region import Region, Roi, region_of
+from spixgraph.graph.stream.seams import face_contacts
+from spixgraph.graph.stream.work import n_buffers, window
+from spixgraph.io.sample import SAMPLE_PX
+from spixgraph.io.source import ImageInfo
+from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
+
+log = logging.getLogger(__name__)
+
+_BASIN_BYTES = 1.4
+"""Per pixel of the sample: tables of basins and their contacts."""
+_PLAN_BYTES = 42
+"""Workspace of a thread per pixel of a block while the plan is made."""
+_BLOCK_BYTES, _BLOCK_CHANNEL_BYTES = 36, 7
+"""The same for the pass: at all, and for each channel."""
+_VOLUME_BYTES, _VOLUME_CHANNEL_BYTES = 33, 20
+"""The same in volumes."""
+_SLICE_BYTES = 36
+"""More where blocks of a stack are joined to the slice before."""
+_TABLE_BYTES = 7 << 19
+"""Tables of the regions of a block, whatever its size."""
+_CODE_BYTES = 64 << 20
+"""Compiled code, loaded by the first run of a process."""
+_NODE_EDGES = 6
+_PLAN_FIXED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Peak memory of the phases of a run above that of the idle process, in bytes."""
+
+    planning: int
+    passing: int
+    finishing: int
+
+    @property
+    def peak(self) -> int:
+        """The largest of them."""
+        return max(self.planning, self.passing, self.finishing)
+
+
+def predicted_bytes(
+    info: ImageInfo, *, nodes_per_megapixel: float, workers: int, roi: Roi | None = None
+) -> Contract:
+    """Predict the peak of the memory above that of the idle process, compiled code loaded.
+
+    Parameters
+    ----------
+    info : ImageInfo
+        Of the image. What its source keeps itself, such as decoded tiles, is not counted.
+    nodes_per_megapixel : float
+    workers : int
+    roi : (z, y, x) slices, optional
+    """
+    z, y, x, n_channels = info.shape_zyxc
+    grid = barrier_grid((z, y, x), info.pixel_size_um, nodes_per_megapixel)
+    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
+    blocks = block_plan(basins, info.pixel_size_um)
+    plan = ImagePlan(info, nodes_per_megapixel, np.array([[0.0, 1.0]] * n_channels), blocks)
+    region = region_of(grid, roi)
+    held = min(SAMPLE_PX, z * y * x) * n_channels * info.dtype.itemsize
+    kept = held if is_small(info) else 0
+    return Contract(
+        _PLAN_FIXED_BYTES + held + _plan_bytes(plan, workers),
+        kept + _pass_bytes(plan, region, workers),
+        kept + _finish_bytes(plan, region, workers),
+    )
+
+
+def _block_px(plan: ImagePlan) -> int:
+    """Pixels of the largest block."""
+    grid = plan.blocks.basins.grid
+    return math.prod(min(a, b) for a, b in zip(grid.block_zyx, grid.shape_zyx, strict=True))
+
+
+def _plan_bytes(plan: ImagePlan, workers: int) -> int:
+    """Basins of the sample, and workspace."""
+    sample_px = min(SAMPLE_PX, math.prod(plan.info.shape_zyxc[:3]))
+    return int(sample_px * _BASIN_BYTES) + workers * _block_px(plan) * _PLAN_BYTES
+
+
+def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
+    """Add up strips as stored, tiles, described blocks that wait, and the contacts of a strip."""
+    blocks, block_px = plan.blocks, _block_px(plan)
+    tile = 2 * plan.n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
+    per_px = _BLOCK_BYTES + _BLOCK_CHANNEL_BYTES * plan.n_channels
+    if blocks.is_volume:
+        per_px = _VOLUME_BYTES + _VOLUME_CHANNEL_BYTES * plan.n_channels
+    elif len(region.z) > 1:
+        per_px += _SLICE_BYTES
+    chunk = 4 * block_px
+    thread = _TABLE_BYTES + tile + chunk + block_px * per_px
+    nodes = block_px * plan.nodes_per_megapixel / 1e6
+    block = 2 * block_px + nodes * (_node_bytes(plan) + _NODE_EDGES / 2 * 36)
+    strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
+    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
+    return int(strips + workers * thread + window(workers) * block + contacts)
+
+
+def _finish_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
+    """Contacts, windows of nodes and edges of the strips under way; the rows of one."""
+    nodes = _block_px(plan) * len(region.x) * plan.nodes_per_megapixel / 1e6
+    edges = nodes * _NODE_EDGES
+    n_touching = len(region.touching(region.n_strips // 2))
+    strip = nodes * n_touching * (32 + 8 * plan.n_channels) + edges * (40 + 24 + 4 * 8)
+    return int((workers + 1) * strip + 2 * nodes * _node_bytes(plan))
+
+
+def _node_bytes(plan: ImagePlan) -> int:
+    """Bytes of the columns of a node."""
+    blocks = plan.blocks
+    names = node_feature_names(plan.n_channels, blocks.n_octaves, is_volume=blocks.is_volume)
+    return 4 * len(names) + 32 + 8 * plan.n_channels
+
+
+def give_back() -> None:
+    """Hand memory that was freed back to the system; glibc keeps it for later otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def idle_bytes() -> int:
+    """Return the memory of this process before a run, with the compiled code that it will load."""
+    loaded = bool(face_contacts.signatures)
+    return int(psutil.Process().memory_info().rss) + (0 if loaded else _CODE_BYTES)
+
+
+def choose_workers(
+    info: ImageInfo,
+    *,
+    nodes_per_megapixel: float,
+    workers: int,
+    roi: Roi | None,
+    max_bytes: int | None,
+) -> int:
+    """Take as many of the threads as memory allows.
+
+    The memory of the idle process counts, too.
+
+    Raises
+    ------
+    ResourceError
+        If one thread is too much; with the smallest limit that would do.
+    """
+    idle = idle_bytes()
+
+    def need(n: int) -> int:
+        contract = predicted_bytes(
+            info, nodes_per_megapixel=nodes_per_megapixel, workers=n, roi=roi
+        )
+        return idle + contract.peak
+
+    fitting = [n for n in range(workers, 0, -1) if max_bytes is None or need(n) <= max_bytes]
+    if not fitting:
+        raise ResourceError(
+            f"the graph needs {need(1) / 1e6:.0f} MB with one worker, --max-memory allows "
+            f"{(max_bytes or 0) / 1e6:.0f} MB; allow {need(1) / 1e6:.0f} MB or take a smaller "
+            "region of interest (--roi)"
+        )
+    log.info("predicted peak memory: %.0f MB with %d workers", need(fitting[0]) / 1e6, fitting[0])
+    return fitting[0]

@@ -1,0 +1,261 @@
+"""The pass: read strips ahead, describe blocks in threads, number and join them in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import local
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from spixgraph.arrays import Array, Int64
+from spixgraph.graph.blocks.block_graph import BlockGraph
+from spixgraph.graph.blocks.describe import describe_block
+from spixgraph.graph.stream.faces import Face, far_face, near_face
+from spixgraph.graph.stream.image_plan import ImagePlan
+from spixgraph.graph.stream.reader import StripReader
+from spixgraph.graph.stream.records import StripRecord
+from spixgraph.graph.stream.region import Region
+from spixgraph.graph.stream.seams import face_contacts, inner_contacts
+from spixgraph.graph.stream.store import Store
+from spixgraph.io.source import ImageSource
+from spixgraph.superpixels.basins.block import Workspace
+from spixgraph.superpixels.basins.grid import Box
+
+NODE_COLUMNS = ("x", "centroid_px", "n_pixels", "intensity")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Described:
+    """A block that has no ids yet."""
+
+    strip: int
+    k: int
+    future: "Future[BlockGraph]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contacts:
+    """Contacts (P, 5) of a block with the one behind, with the one above, and within the strip."""
+
+    behind: Int64
+    above: Int64
+    inner: list[Int64]
+
+
+@dataclass(slots=True, eq=False)
+class _OpenStrip:
+    """A strip that is being numbered."""
+
+    first: list[int]
+    left: tuple[Face, int, int] | None = None
+    waiting: "list[Future[_Contacts]]" = field(default_factory=list)
+
+
+def run_pass(
+    source: ImageSource,
+    plan: ImagePlan,
+    region: Region,
+    store: Store,
+    workers: int,
+    progress: Callable[[int], None],
+) -> None:
+    """Work through the strips of a region that a store lacks; buffers are freed at the end.
+
+    Parameters
+    ----------
+    source : ImageSource
+    plan : ImagePlan
+    region : Region
+    store : Store
+        With the records of the strips that are finished already.
+    workers : int
+        Threads that work on blocks; one more reads.
+    progress : callable
+        Called with the number of pixels done since the last call.
+    """
+    with _Pass(source, plan, region, store, workers, progress) as strips:
+        strips.run()
+
+
+class _Pass:
+    """One pass over a region; a context manager that ends its threads."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        plan: ImagePlan,
+        region: Region,
+        store: Store,
+        workers: int,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._plan, self._region, self._store, self._progress = plan, region, store, progress
+        self._begin = len(store.records)
+        self._window = window(workers)
+        self._n_buffers = n_buffers(region, workers)
+        self._reader = StripReader(
+            source, plan, region, store.digests, self._begin, self._n_buffers
+        )
+        self._pool = ThreadPoolExecutor(workers, "block")
+        self._reading = ThreadPoolExecutor(1, "read")
+        self._thread = local()
+
+    def __enter__(self) -> "_Pass":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pool in (self._reading, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self) -> None:
+        """Work through the strips that are left."""
+        first = self._store.records[-1].first[-1] if self._begin else 0
+        self._progress(sum(self._n_pixels(number) for number in range(self._begin)))
+        strip = _OpenStrip([first])
+        for number, k, block in self._blocks():
+            self._number(number, k, block, strip)
+            if k == len(self._region.x) - 1:
+                self._finish(number, strip)
+                strip = _OpenStrip([strip.first[-1]])
+
+    def _blocks(self) -> Iterator[tuple[int, int, BlockGraph]]:
+        """Yield described blocks in order; some more are under way."""
+        waiting: deque[_Described] = deque()
+        reads: dict[int, Future[tuple[Array, Box]]] = {}
+        end, n_x = self._region.n_strips, len(self._region.x)
+
+        def read(strip: int) -> None:
+            if strip < end:
+                reads[strip] = self._reading.submit(self._reader.read)
+
+        def next_block() -> tuple[int, int, BlockGraph]:
+            oldest = waiting.popleft()
+            block = oldest.future.result()
+            if oldest.k == n_x - 1:  # its pixels are done with
+                read(oldest.strip + self._n_buffers)
+            return oldest.strip, oldest.k, block
+
+        for strip in range(self._begin, self._begin + self._n_buffers):
+            read(strip)
+        for strip in range(self._begin, end):
+            while waiting and waiting[0].strip <= strip - self._n_buffers:
+                yield next_block()
+            pixels, box = reads.pop(strip).result()
+            for k in range(n_x):
+                future = self._pool.submit(self._describe, pixels, box, strip, k)
+                waiting.append(_Described(strip, k, future))
+                if len(waiting) >= self._window:
+                    yield next_block()
+        while waiting:
+            yield next_block()
+
+    def _describe(self, pixels: Array, box: Box, strip: int, k: int) -> BlockGraph:
+        """Describe one block; in a thread."""
+        if not hasattr(self._thread, "work"):
+            self._thread.work = Workspace()
+        work: Workspace = self._thread.work
+        number, blocks = self._region.number(strip, k), self._plan.blocks
+        place = blocks.place(number)
+        shape = (self._plan.n_channels, *blocks.tile_shape(place.size_zyx))
+        tile = self._plan.tile_of(pixels, box, number, work.array("tile", shape, np.uint16))
+        return describe_block(tile, place, blocks, work)
+
+    def _number(self, number: int, k: int, block: BlockGraph, strip: _OpenStrip) -> None:
+        """Give a block its ids, and let a thread write its labels and find its contacts."""
+        first, n = strip.first[-1], len(block.n_pixels)
+        strip.first.append(first + n)
+        for name in NODE_COLUMNS:
+            self._store.spool(name).append(getattr(block, name))
+        right = (far_face(block, "x"), first, n) if k + 1 < len(self._region.x) else None
+        strip.waiting.append(self._pool.submit(self._join, number, k, block, first, strip.left))
+        strip.left = right
+        if len(strip.waiting) > self._window:
+            strip.waiting[-self._window - 1].result()
+
+    def _join(
+        self,
+        strip: int,
+        k: int,
+        block: BlockGraph,
+        first: int,
+        left: tuple[Face, int, int] | None,
+    ) -> _Contacts:
+        """Write the labels of a block, join it to those before it; in a thread."""
+        store, region = self._store, self._region
+        store.put_labels(strip, k, block, first)
+        if region.y[0] + strip % len(region.y) < region.y[-1]:
+            store.faces.put(strip, k, "y", far_face(block, "y"))
+        if strip + len(region.y) < region.n_strips:
+            store.faces.put(strip, k, "z", far_face(block, "z"))
+        inner = [inner_contacts(block, first)]
+        if left is not None:
+            inner.insert(0, _between(*left, near_face(block, "x"), first))
+        return _Contacts(
+            self._facing(region.behind(strip), k, "z", block, first),
+            self._facing(region.above(strip), k, "y", block, first),
+            inner,
+        )
+
+    def _facing(self, other: int | None, k: int, axis: str, block: BlockGraph, first: int) -> Int64:
+        """Contacts with block `k` of a finished strip."""
+        if other is None:
+            return np.empty((0, 5), np.int64)
+        begin, end = self._store.records[other].first[k : k + 2]
+        face = self._store.faces.get(other, k, axis)
+        return _between(face, begin, end - begin, near_face(block, axis), first)
+
+    def _finish(self, number: int, strip: _OpenStrip) -> None:
+        """Write the contacts of a strip and note that it is done."""
+        parts = [future.result() for future in strip.waiting]
+        groups = [
+            [part.behind for part in parts],
+            [part.above for part in parts],
+            [rows for part in parts for rows in part.inner],
+        ]
+        records = self._store.records
+        ends = [records[-1].contacts[-1] if records else 0]
+        for rows in groups:
+            joined = np.concatenate(rows)
+            self._store.spool("contacts").append(joined)
+            ends.append(ends[-1] + len(joined))
+        self._store.commit(StripRecord(tuple(strip.first), (ends[0], ends[1], ends[2], ends[3])))
+        for done in (self._region.behind(number), self._only_above(number)):
+            if done is not None:
+                self._store.faces.drop(done)
+        self._progress(self._n_pixels(number))
+
+    def _only_above(self, number: int) -> int | None:
+        """Return the strip above, where nothing behind or before it waits for its faces."""
+        above = self._region.above(number)
+        last = len(self._region.y) * (len(self._region.z) - 1)
+        return above if above is not None and above >= last else None
+
+    def _n_pixels(self, strip: int) -> int:
+        near = self._region.grid.box(self._region.number(strip, 0))
+        high = [s.stop - s.start for s in near[:2]]
+        return high[0] * high[1] * self._region.shape_zyx[2]
+
+
+def _between(face_a: Face, first_a: int, n_a: int, face_b: Face, first_b: int) -> Any:
+    """Contacts of two blocks that face each other."""
+    return face_contacts(
+        face_a.labels, face_a.gradient, face_b.labels, face_b.gradient, first_a, first_b, n_a
+    )
+
+
+def window(workers: int) -> int:
+    """Blocks that are under way or wait for their turn."""
+    return 2 * workers + 2
+
+
+def n_buffers(region: Region, workers: int) -> int:
+    """Count the strips whose pixels are in memory; more than two where strips are short."""
+    return min(1 + max(1, -(-window(workers) // len(region.x))), max(2, region.n_strips))

@@ -1,0 +1,229 @@
+"""What a streamed segmentation takes: memory, disk and time, said before it starts."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+from spixgraph.config.recipe import GraphRecipe
+from spixgraph.errors import ResourceError
+from spixgraph.graph.blocks.block_graph import node_feature_names
+from spixgraph.graph.blocks.pixel_maps import pixel_map_names
+from spixgraph.graph.blocks.plan import block_plan
+from spixgraph.graph.stream import ImagePlan
+from spixgraph.graph.stream.memory import predicted_bytes
+from spixgraph.graph.stream.reader import strip_bytes
+from spixgraph.graph.stream.region import Region, Roi, region_of
+from spixgraph.io.images import ImageInfo, ImageSource
+from spixgraph.io.pyramid import STRIP_PX
+from spixgraph.predict.card import Card
+from spixgraph.predict.network import PART_NODES
+from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
+
+SMALLEST_PART = 4096
+_NETWORK_BYTES, _PAINT_BYTES = 24 << 20, 6 << 20
+_KEPT_OF_GRAPH, _KEPT_OF_NETWORK = 0.25, 0.35  # shares of freed memory that stay with the process
+_STRIPS_OF_PYRAMID = 6  # a thread holds these while it halves a level
+_EDGES, _VOLUME_EDGES = 6.0, 14.0  # of a node, both directions counted
+_EDGE_BYTES = 100  # of an edge beyond those of an image, while the network runs
+_EDGE_CACHE_BYTES = 32 << 20
+_MAP_BYTES = 44  # workspace of the pixel maps, per pixel of a block
+_LABEL_BYTES_ON_DISK = 0.5
+_MASK_BYTES_ON_DISK = 0.1
+_GRAPH_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 60.0, 6.0, 60.0, 12.0  # of a processor, per pixel
+_NODE_NS = 25_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """How a run goes about it, and what it is predicted to take.
+
+    Attributes
+    ----------
+    workers : int
+        Threads.
+    max_nodes : int
+        Most superpixels that the network sees at once.
+    idle_bytes : int
+        Memory of the process before it starts.
+    graph_bytes, network_bytes, paint_bytes : int
+        Peak of each step above that.
+    disk_bytes : int
+        Beside the result while it is under way, and the result.
+    seconds : float
+        On processors of about 3 GHz of which nobody else takes any.
+    """
+
+    workers: int
+    max_nodes: int
+    idle_bytes: int
+    graph_bytes: int
+    network_bytes: int
+    paint_bytes: int
+    disk_bytes: int
+    seconds: float
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak of the memory of the process."""
+        return self.idle_bytes + max(self.graph_bytes, self.network_bytes, self.paint_bytes)
+
+
+def plan_segment(
+    source: ImageSource,
+    recipe: GraphRecipe,
+    card: Card | None,
+    *,
+    workers: int,
+    roi: Roi | None = None,
+    probabilities: bool = False,
+    max_bytes: int | None = None,
+) -> SegmentPlan:
+    """Choose threads and parts of the graph so that memory suffices.
+
+    Parameters
+    ----------
+    source : ImageSource
+    recipe : GraphRecipe
+    card : Card, optional
+        Without a model only the graph is counted.
+    workers : int
+        Most threads.
+    roi : (z, y, x) slices, optional
+    probabilities : bool
+        Whether class probabilities are written.
+    max_bytes : int, optional
+        Memory of the process, all in all.
+
+    Raises
+    ------
+    ResourceError
+        If one thread and the smallest parts are too much; with the smallest limit that would do.
+    """
+    need = _Need(source, recipe, card, roi, probabilities=probabilities)
+    sizes = [PART_NODES >> k for k in range(5)]
+    options = [(n, size) for n in range(workers, 0, -1) for size in sizes]
+    for n, size in options:
+        plan = need.plan(n, size)
+        if max_bytes is None or plan.peak_bytes <= max_bytes:
+            return plan
+    least = math.ceil(need.plan(1, SMALLEST_PART).peak_bytes / 1e6)
+    raise ResourceError(
+        f"segmenting {source.info.shape_zyxc} (Z, Y, X, C) needs {least} MB at least, "
+        f"--max-memory allows {(max_bytes or 0) / 1e6:.0f} MB; allow {least} MB, or take a region "
+        "of interest (--roi)"
+    )
+
+
+def planned(
+    info: ImageInfo, nodes_per_megapixel: float, roi: Roi | None
+) -> tuple[ImagePlan, Region]:
+    """Make the plan of an image as far as its shape decides it."""
+    z, y, x, n_channels = info.shape_zyxc
+    grid = barrier_grid((z, y, x), info.pixel_size_um, nodes_per_megapixel)
+    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
+    limits = np.array([[0.0, 1.0]] * n_channels)
+    blocks = block_plan(basins, info.pixel_size_um)
+    return ImagePlan(info, nodes_per_megapixel, limits, blocks), region_of(grid, roi)
+
+
+class _Need:
+    """Bytes and seconds of one image and model, for some threads and parts."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        recipe: GraphRecipe,
+        card: Card | None,
+        roi: Roi | None,
+        *,
+        probabilities: bool,
+    ) -> None:
+        self._info, self._card, self._roi = source.info, card, roi
+        self._density = recipe.nodes_per_megapixel
+        self._held = source.held_bytes
+        self._idle = psutil.Process().memory_info().rss
+        self._plan, self._region = planned(self._info, self._density, roi)
+        self._n_pixels = math.prod(self._region.shape_zyx)
+        self._n_nodes = self._density * self._n_pixels / 1e6
+        self._n_classes = len(card.classes) if card else 0
+        self._planes = 1 + (self._n_classes if probabilities else 0)
+
+    def plan(self, workers: int, max_nodes: int) -> SegmentPlan:
+        """Predict a run."""
+        contract = predicted_bytes(
+            self._info, nodes_per_megapixel=self._density, workers=workers, roi=self._roi
+        )
+        network = self._network_bytes(max_nodes)
+        kept = self._held + int(_KEPT_OF_GRAPH * contract.peak)
+        return SegmentPlan(
+            workers,
+            max_nodes,
+            self._idle,
+            self._held + contract.peak,
+            network and kept + network,
+            network and kept + int(_KEPT_OF_NETWORK * network) + self._paint_bytes(workers),
+            self._disk_bytes(),
+            self._seconds(workers),
+        )
+
+    @property
+    def _is_decoded(self) -> bool:
+        return self._card is not None and self._card.decoder is not None
+
+    def _network_bytes(self, max_nodes: int) -> int:
+        if self._card is None:
+            return 0
+        seen = min(max_nodes, self._n_nodes)
+        cache = min(_EDGE_CACHE_BYTES, 16 * self._n_edges * self._n_nodes)
+        node = self._card.memory.bytes_per_node + (self._n_edges - _EDGES) * _EDGE_BYTES
+        return int(_NETWORK_BYTES + cache + seen * node)
+
+    @property
+    def _n_edges(self) -> float:
+        return _VOLUME_EDGES if self._plan.blocks.is_volume else _EDGES
+
+    def _paint_bytes(self, workers: int) -> int:
+        """Bands of two generations; maps and tiles of each thread; strips of the pyramid."""
+        if self._card is None:
+            return 0
+        high, _, width = self._region.grid.block_zyx[0], 0, self._region.shape_zyx[2]
+        strip = min(STRIP_PX, self._region.shape_zyx[1]) * width
+        band = 2 * strip * min(high, self._region.shape_zyx[0]) * self._planes
+        pyramid = _STRIPS_OF_PYRAMID * workers * strip
+        block_px = math.prod(
+            min(a, b)
+            for a, b in zip(self._region.grid.block_zyx, self._region.grid.shape_zyx, strict=True)
+        )
+        thread = block_px * (2 * self._labels_bytes + 1)
+        if self._is_decoded:
+            blocks, n_channels = self._plan.blocks, self._plan.n_channels
+            n_maps = len(pixel_map_names(n_channels, blocks.n_octaves))
+            tile = 2 * n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
+            thread += block_px * (4 * n_maps + _MAP_BYTES) + tile
+            band += 2 * strip_bytes(self._plan, self._region)
+        return _PAINT_BYTES + max(band + workers * thread, pyramid)
+
+    @property
+    def _labels_bytes(self) -> int:
+        return 4 if self._n_pixels < 2**31 else 8
+
+    def _disk_bytes(self) -> int:
+        blocks, n_channels = self._plan.blocks, self._plan.n_channels
+        names = node_feature_names(n_channels, blocks.n_octaves, is_volume=blocks.is_volume)
+        node = 4 * len(names) + 32 + self._n_edges * (16 + 4 * (7 + n_channels))
+        node += 4 * self._n_classes * (1 + self._n_columns)
+        mask = 2 * 4 / 3 * self._planes * _MASK_BYTES_ON_DISK if self._card else 0
+        return int(self._n_nodes * node + self._n_pixels * (_LABEL_BYTES_ON_DISK + mask))
+
+    @property
+    def _n_columns(self) -> int:
+        return len(self._card.decoder.columns) if self._card and self._card.decoder else 0
+
+    def _seconds(self, workers: int) -> float:
+        per_pixel = _GRAPH_NS
+        if self._card is not None:
+            per_pixel += _PAINT_NS + _WRITE_NS * self._planes + _DECODE_NS * self._is_decoded
+        network = self._n_nodes * _NODE_NS if self._card is not None else 0
+        return (self._n_pixels * per_pixel + network) / 1e9 / workers

@@ -1,0 +1,267 @@
+"""From the classes of superpixels to those of pixels, strip by strip."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import local
+
+import numpy as np
+
+from spixgraph.arrays import Array, Int64, MaskZYX, ShapeZYX, UInt8
+from spixgraph.graph.blocks.pixel_maps import pixel_maps
+from spixgraph.graph.partitions import StoredArray
+from spixgraph.graph.scaling import Scaling
+from spixgraph.graph.stream import ImagePlan
+from spixgraph.graph.stream.reader import StripReader
+from spixgraph.graph.stream.region import Region
+from spixgraph.io.images import BandDigests, ImageSource
+from spixgraph.io.pyramid import STRIP_PX
+from spixgraph.predict.decoder import BlockNodes, PixelModels, decode, decode_probabilities
+from spixgraph.predict.tables import Rows
+from spixgraph.superpixels.basins.block import Workspace
+from spixgraph.superpixels.basins.grid import Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelInputs:
+    """What the pixel decoder needs besides the logits.
+
+    Attributes
+    ----------
+    weights : Rows
+        (n, K, P) float32.
+    centroid_px, n_pixels : numpy or Zarr array
+        As in `RegionGraph`.
+    scaling : Scaling
+        Of the P columns of a pixel.
+    """
+
+    weights: Rows
+    centroid_px: StoredArray
+    n_pixels: StoredArray
+    scaling: Scaling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A region of an image whose superpixels are classified.
+
+    Attributes
+    ----------
+    source : ImageSource
+        Read again where there is a decoder.
+    plan : ImagePlan
+    region : Region
+    first_node : (B + 1,) int64
+        As in `StreamedGraph`.
+    block_labels : callable
+        Gives the labels (Z, Y, X) of block i of the region.
+    logits : Rows
+        (n, K) float32.
+    class_ids : (K,) uint8
+    decoder : PixelInputs, optional
+    """
+
+    source: ImageSource
+    plan: ImagePlan
+    region: Region
+    first_node: Int64
+    block_labels: Callable[[int], Array]
+    logits: Rows
+    class_ids: UInt8
+    decoder: PixelInputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Rows of blocks that fill a strip of `io.pyramid`, in all slices of a row of blocks along z.
+
+    Attributes
+    ----------
+    z, y : slice
+        Place in the region, in pixels.
+    strips : range
+        Of the region.
+    """
+
+    z: slice
+    y: slice
+    strips: range
+
+    @property
+    def row(self) -> int:
+        """Number of the strip in its planes."""
+        return self.y.start // STRIP_PX
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """The pixels of a band.
+
+    Attributes
+    ----------
+    mask : (Z, Y, X) uint8
+        Class ids.
+    shares : (K, Z, Y, X) uint8 or None
+        Class probabilities, 255 is certain.
+    """
+
+    mask: MaskZYX
+    shares: UInt8 | None
+
+
+def bands(region: Region) -> Iterator[Band]:
+    """Yield the bands of a region in order; blocks are a divisor of `STRIP_PX` high."""
+    n_y, (high, wide, _) = len(region.y), region.grid.block_zyx
+    n_z_px, n_y_px, _ = region.shape_zyx
+    step = STRIP_PX // wide
+    for z in range(len(region.z)):
+        for y in range(0, n_y, step):
+            stop = min(y + step, n_y)
+            yield Band(
+                slice(z * high, min((z + 1) * high, n_z_px)),
+                slice(y * wide, min(stop * wide, n_y_px)),
+                range(z * n_y + y, z * n_y + stop),
+            )
+
+
+def paint_bands(
+    scene: Scene,
+    todo: list[Band],
+    *,
+    pool: ThreadPoolExecutor,
+    shares: bool = False,
+) -> Iterator[tuple[Band, Painted]]:
+    """Classify the pixels of some bands, which follow each other.
+
+    Parameters
+    ----------
+    scene : Scene
+    todo : list of Band
+    pool : ThreadPoolExecutor
+        Works on blocks; the result does not depend on it.
+    shares : bool
+        Whether class probabilities are wanted.
+
+    Yields
+    ------
+    band, painted
+        In the order of `todo`.
+    """
+    if not todo:
+        return
+    painter = _Painter(scene, pool, todo[0].strips.start)
+    try:
+        for band in todo:
+            yield band, painter.paint(band, shares=shares)
+    finally:
+        painter.close()
+
+
+class _Unhashed(BandDigests):
+    """The hash of the image is known already."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+
+    def add(self, z0: int, y0: int, rows: Array) -> None:
+        """Ignore the rows."""
+
+
+class _Painter:
+    """Paints bands; the pixels of the next strip are read meanwhile."""
+
+    def __init__(self, scene: Scene, pool: ThreadPoolExecutor, first_strip: int) -> None:
+        self._scene, self._pool = scene, pool
+        self._thread = local()
+        self._reading = ThreadPoolExecutor(1, "read")
+        self._next: Future[tuple[Array, Box]] | None = None
+        if scene.decoder is not None:
+            self._reader = StripReader(
+                scene.source, scene.plan, scene.region, _Unhashed(), first_strip, n_buffers=2
+            )
+            self._next = self._reading.submit(self._reader.read)
+
+    def close(self) -> None:
+        """End the thread that reads."""
+        self._reading.shutdown(wait=True, cancel_futures=True)
+
+    def paint(self, band: Band, *, shares: bool) -> Painted:
+        """Paint all blocks of a band."""
+        region, n_classes = self._scene.region, len(self._scene.class_ids)
+        shape = (band.z.stop - band.z.start, band.y.stop - band.y.start, region.shape_zyx[2])
+        mask = np.empty(shape, np.uint8)
+        painted = Painted(mask, np.empty((n_classes, *shape), np.uint8) if shares else None)
+        for strip in band.strips:
+            pixels = self._pixels(strip)
+            n_x = len(region.x)
+            jobs = [
+                self._pool.submit(self._block, band, strip, k, pixels, painted) for k in range(n_x)
+            ]
+            for job in jobs:
+                job.result()
+        return painted
+
+    def _pixels(self, strip: int) -> tuple[Array, Box] | None:
+        """Take the pixels of a strip, and let the next be read."""
+        if self._next is None:
+            return None
+        pixels = self._next.result()
+        if strip + 1 < self._scene.region.n_strips:
+            self._next = self._reading.submit(self._reader.read)
+        return pixels
+
+    def _block(
+        self, band: Band, strip: int, k: int, pixels: tuple[Array, Box] | None, painted: Painted
+    ) -> None:
+        """Paint a block; in a thread."""
+        scene = self._scene
+        i = strip * len(scene.region.x) + k
+        begin, end = (int(n) for n in scene.first_node[i : i + 2])
+        labels = scene.block_labels(i)
+        nodes = BlockNodes(begin, np.asarray(scene.logits[begin:end]))
+        models = None
+        if scene.decoder is not None and pixels is not None:
+            models = self._models(scene.decoder, strip, k, slice(begin, end), pixels)
+        place = _place_in(band, scene.region, strip, k)
+        painted.mask[place] = decode(labels, nodes, scene.class_ids, models)
+        if painted.shares is not None:
+            painted.shares[(slice(None), *place)] = decode_probabilities(labels, nodes, models)
+
+    def _models(
+        self,
+        inputs: PixelInputs,
+        strip: int,
+        k: int,
+        rows: slice,
+        pixels: tuple[Array, Box],
+    ) -> PixelModels:
+        """Filter the pixels of a block and fetch the models of its superpixels."""
+        if not hasattr(self._thread, "work"):
+            self._thread.work = Workspace()
+        work: Workspace = self._thread.work
+        plan, number = self._scene.plan, self._scene.region.number(strip, k)
+        place = plan.blocks.place(number)
+        shape = (plan.n_channels, *plan.blocks.tile_shape(place.size_zyx))
+        tile = plan.tile_of(*pixels, number, work.array("tile", shape, np.uint16))
+        return PixelModels(
+            weights=np.asarray(inputs.weights[rows]),
+            centroid_px=np.asarray(inputs.centroid_px[rows]),
+            n_pixels=np.asarray(inputs.n_pixels[rows]),
+            origin_zyx=place.origin_zyx,
+            maps=pixel_maps(tile, place, plan.blocks, work),
+            scaling=inputs.scaling,
+            is_volume=plan.blocks.is_volume,
+        )
+
+
+def _place_in(band: Band, region: Region, strip: int, k: int) -> tuple[slice, slice, slice]:
+    """Place of block `k` of a strip in its band."""
+    corner: ShapeZYX = (
+        region.box[0].start + band.z.start,
+        region.box[1].start + band.y.start,
+        region.box[2].start,
+    )
+    box = region.grid.box(region.number(strip, k))
+    z, y, x = (slice(s.start - c, s.stop - c) for s, c in zip(box, corner, strict=True))
+    return z, y, x

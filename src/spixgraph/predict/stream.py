@@ -1,0 +1,318 @@
+"""From an image file to a mask file, in bounded memory, resumable.
+
+Four steps: the graph goes to a folder beside the result; the network goes over it part by part and
+writes what it says of each superpixel; strips of pixels are painted and wait, compressed; the last
+step makes a file with a pyramid of them. Each step finds what an earlier run has left.
+"""
+
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spixgraph.errors import InputError
+from spixgraph.files import read_json, sha256_json, write_json
+from spixgraph.graph.stream import StreamedGraph, stream_graph
+from spixgraph.graph.stream.driver import disk_error, part_of
+from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.region import Roi
+from spixgraph.io.images import ImageSource
+from spixgraph.predict.card import Card
+from spixgraph.predict.contract import SegmentPlan, plan_segment
+from spixgraph.predict.driver import require_pixels
+from spixgraph.predict.image_graph import is_streamed
+from spixgraph.predict.model import NodeModel, require_fit, warn_of_pixel_size
+from spixgraph.predict.network import model_of_image, run_network
+from spixgraph.predict.outputs import BandWriter
+from spixgraph.predict.painting import Band, PixelInputs, Scene, bands, paint_bands
+from spixgraph.predict.steps import Steps
+from spixgraph.predict.tables import FileRows, GraphTables, stored_array
+
+__all__ = ["Progress", "Segmented", "part_of", "segment_to_file"]
+
+Progress = Callable[[str, int], None]
+"""Gets the name of the step and the number of pixels done since the last call."""
+_GRAPH, _RUN, _DONE = "graph.zarr", "run.json", "network.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """What was written.
+
+    Attributes
+    ----------
+    shape_zyx : three int
+    n_regions : int
+    n_pixels : dict
+        Class id -> number of its pixels.
+    seconds : dict
+        Per step: graph, network, mask, write.
+    plan : SegmentPlan
+        What was predicted.
+    """
+
+    shape_zyx: tuple[int, int, int]
+    n_regions: int
+    n_pixels: dict[int, int]
+    seconds: dict[str, float]
+    plan: SegmentPlan
+
+
+def segment_to_file(
+    source: ImageSource,
+    model: NodeModel,
+    out: Path,
+    *,
+    workers: int = 1,
+    max_bytes: int | None = None,
+    roi: Roi | None = None,
+    probabilities: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    steps: Steps | None = None,
+) -> Segmented:
+    """Segment an image of any size.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Read once; where the model has a pixel decoder twice.
+    model : NodeModel
+        With its card. Its graph must be one that streams: basins and their adjacency.
+    out : Path
+        `.png`, `.tif`, `.tiff` or `.zarr`. What is under way is in the folder ``<out>.part``.
+    workers : int
+        Threads; the result does not depend on it.
+    max_bytes : int, optional
+        Memory of the process, all in all. Fewer threads and smaller parts of the graph are taken
+        to keep it.
+    roi : (z, y, x) slices, optional
+        See `graph.stream.stream_graph`.
+    probabilities : Path, optional
+        Also write class probabilities, `.tif`, `.tiff` or `.zarr`.
+    resume : bool
+        Go on with ``<out>.part``.
+    progress : callable, optional
+    steps : Steps, optional
+        Gets the seconds of each step.
+
+    Returns
+    -------
+    Segmented
+
+    Raises
+    ------
+    InputError
+        If the image does not suit the model, a setting is out of range, or ``<out>.part`` is there
+        and `resume` is False, or it belongs to another run.
+    StoredDataError
+        If the image cannot be read, or this version computes other features.
+    ResourceError
+        If `max_bytes` would not do, or the disk is full.
+    """
+    card = model.card
+    if card is None or not is_streamed(model.recipe):
+        raise InputError("only models of basins and their adjacency graph are streamed")
+    require_fit(source.info, card)
+    warn_of_pixel_size(source.info, card)
+    plan = plan_segment(
+        source, model.recipe, card, workers=workers, roi=roi,
+        probabilities=probabilities is not None, max_bytes=max_bytes,
+    )  # fmt: skip
+    folder = part_of(out)
+    _claim(folder, _identity(source, card, out, roi, probabilities), resume=resume)
+    run = _Run(source, model, card, folder, plan, roi, progress or (lambda step, n: None))
+    with _kept_if_useful(folder), ExitStack() as stack:
+        done = run.all_steps(out, probabilities, steps or Steps(), stack)
+    shutil.rmtree(folder)
+    return done
+
+
+def _identity(
+    source: ImageSource,
+    card: Card,
+    out: Path,
+    roi: Roi | None,
+    probabilities: Path | None,
+) -> dict[str, Any]:
+    """Tell runs apart by what decides their result; of the pixels, those of three corners."""
+    z, y, x, _ = source.info.shape_zyxc
+    corners = [(0, 0, 0), (z // 2, y // 2, x // 2), (z - 1, max(0, y - 64), max(0, x - 64))]
+    blocks = [source.read(*(slice(c, c + 64) for c in corner)).tolist() for corner in corners]
+    return {
+        "image": sha256_json([repr(source.info), blocks]),
+        "model": sha256_json(card.model_dump(mode="json")),
+        "out": out.name,
+        "probabilities": None if probabilities is None else str(probabilities),
+        "roi": None if roi is None else [[s.start, s.stop] for s in roi],
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Begin a folder, or go on with one of the same run."""
+    if folder.exists() and not resume:
+        raise InputError(
+            f"{folder} is of a run that was stopped; go on with it by --resume (resume=True), or "
+            "delete it"
+        )
+    if folder.exists() and read_json(folder / _RUN) != identity:
+        raise InputError(
+            f"{folder} is of another image, model or region; run that again, or delete it"
+        )
+    folder.mkdir(exist_ok=True)
+    write_json(folder / _RUN, identity)
+
+
+@contextmanager
+def _kept_if_useful(folder: Path) -> Iterator[None]:
+    """On an error keep the folder where that saves time; a full disk gets its message."""
+    try:
+        yield
+    except BaseException as error:
+        if {p.name for p in folder.iterdir()} <= {_RUN}:
+            shutil.rmtree(folder)
+        if isinstance(error, OSError):
+            raise disk_error(error, folder) from error
+        raise
+
+
+class _Run:
+    """One image on its way to a mask."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        model: NodeModel,
+        card: Card,
+        folder: Path,
+        plan: SegmentPlan,
+        roi: Roi | None,
+        progress: Progress,
+    ) -> None:
+        self._source, self._model, self._card, self._folder = source, model, card, folder
+        self._plan, self._roi, self._progress = plan, roi, progress
+
+    def all_steps(
+        self, out: Path, probabilities: Path | None, steps: Steps, stack: ExitStack
+    ) -> Segmented:
+        """Run the steps; `stack` closes what they open."""
+        with self._step("graph", steps):
+            graph = self._graph()
+        require_pixels(graph.plan, self._model)
+        logits, weights = self._rows(graph, stack)
+        with self._step("network", steps):
+            model = self._network(graph, logits, weights)
+        scene = self._scene(graph, model, logits, weights)
+        writer = BandWriter(
+            out,
+            probabilities,
+            graph.shape_zyx,
+            self._card,
+            pixel_size_um=self._source.info.pixel_size_um,
+            folder=self._folder,
+            workers=self._plan.workers,
+        )
+        with self._step("mask", steps):
+            self._paint(scene, writer, shares=probabilities is not None)
+        with self._step("write", steps):
+            n_pixels = writer.finish()
+        return Segmented(graph.shape_zyx, graph.n_regions, n_pixels, steps.seconds, self._plan)
+
+    @contextmanager
+    def _step(self, name: str, steps: Steps) -> Iterator[None]:
+        """Time a step, and give its memory back at the end: steps must not add up."""
+        with steps(name):
+            yield
+            give_back()
+
+    def _graph(self) -> StreamedGraph:
+        path = self._folder / _GRAPH
+        if path.exists():
+            graph = StreamedGraph.open(path)
+            self._progress("graph", math.prod(graph.shape_zyx))
+            return graph
+        return stream_graph(
+            self._source,
+            path,
+            nodes_per_megapixel=self._model.recipe.nodes_per_megapixel,
+            workers=self._plan.workers,
+            roi=self._roi,
+            resume=True,
+            progress=lambda n: self._progress("graph", n),
+        )
+
+    def _rows(self, graph: StreamedGraph, stack: ExitStack) -> tuple[FileRows, FileRows | None]:
+        """Open the tables of what the network says."""
+        shape = (graph.n_regions, len(self._model.class_ids))
+        logits = FileRows(self._folder / "logits", shape, np.float32)
+        stack.callback(logits.close)
+        if self._model.pixel_scaling is None:
+            return logits, None
+        columns = len(self._model.pixel_scaling.names)
+        weights = FileRows(self._folder / "weights", (*shape, columns), np.float32)
+        stack.callback(weights.close)
+        return logits, weights
+
+    def _network(
+        self, graph: StreamedGraph, logits: FileRows, weights: FileRows | None
+    ) -> NodeModel:
+        """Fill the tables; return the model of the image."""
+        tables = GraphTables.of_streamed(graph)
+        model = model_of_image(tables, self._model)
+        if (self._folder / _DONE).exists():
+            self._progress("network", math.prod(graph.shape_zyx))
+            return model
+        share = math.prod(graph.shape_zyx) / max(1, graph.n_regions)
+        run_network(
+            tables,
+            model,
+            logits,
+            weights,
+            max_nodes=self._plan.max_nodes,
+            progress=lambda n: self._progress("network", round(n * share)),
+        )
+        write_json(self._folder / _DONE, {"n_regions": graph.n_regions})
+        return model
+
+    def _scene(
+        self, graph: StreamedGraph, model: NodeModel, logits: FileRows, weights: FileRows | None
+    ) -> Scene:
+        inputs = None
+        if weights is not None and model.pixel_scaling is not None:
+            centroid, n_pixels = (stored_array(graph, n) for n in ("centroid_px", "n_pixels"))
+            inputs = PixelInputs(weights, centroid, n_pixels, model.pixel_scaling)
+        return Scene(
+            self._source,
+            graph.plan,
+            graph.region,
+            graph.first_node,
+            graph.block_labels,
+            logits,
+            model.class_ids,
+            inputs,
+        )
+
+    def _paint(self, scene: Scene, writer: BandWriter, *, shares: bool) -> None:
+        """Paint the bands that lack; a band is written while the next is painted."""
+        todo = list(bands(scene.region))
+        while todo and writer.holds(todo[0]):
+            self._progress("mask", _n_pixels(todo.pop(0), scene))
+        with ThreadPoolExecutor(self._plan.workers) as pool:
+            writes: list[Future[None]] = []
+            for band, painted in paint_bands(scene, todo, pool=pool, shares=shares):
+                for write in writes:
+                    write.result()
+                writes = writer.write(band, painted, pool)
+                self._progress("mask", painted.mask.size)
+            for write in writes:
+                write.result()
+
+
+def _n_pixels(band: Band, scene: Scene) -> int:
+    return (band.z.stop - band.z.start) * (band.y.stop - band.y.start) * scene.region.shape_zyx[2]

@@ -1,0 +1,185 @@
+"""The OpenAPI document: what each route takes and gives."""
+
+from importlib import metadata
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from spixgraph.serve.answers import FORMS, MIME
+from spixgraph.serve.jobs.table import STATES
+from spixgraph.serve.middleware import json_response
+
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_WHY = {
+    400: "A field is wrong, or the image cannot be read",
+    401: "No valid API key",
+    403: "The place may not be read",
+    404: "There is no such thing",
+    408: "The body stalled",
+    409: "The job has no result yet",
+    413: "The body is too large, or the image needs more memory than there is; says the figures",
+    415: "A TIFF that is not taken over HTTP",
+    422: "The image does not suit the model",
+    429: "Too many requests; Retry-After says when to come again",
+    503: "The model is not open yet",
+    504: "It took longer than allowed",
+}
+_IMAGE = {
+    "type": "string",
+    "format": "binary",
+    "description": "PNG, TIFF or OME-TIFF; 8 or 16 bit, grey or RGB, 2D or stack",
+}
+_AXES = {"type": "string", "description": "Axes of the file, as in ZYX, where it does not say"}
+_SIZE = {"type": "string", "description": "z,y,x in micrometres, where the file does not say"}
+_CLASSES = {"type": "string", "description": "Class ids to outline in GeoJSON, as in 1,2"}
+_JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+async def openapi_json(request: Request) -> Response:
+    """Answer with the document."""
+    return json_response(openapi(with_keys=_has_keys(request)))
+
+
+def openapi(*, with_keys: bool) -> dict[str, Any]:
+    """Return the document; `with_keys` says that API keys are asked for."""
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "spixgraph", "version": metadata.version("spixgraph")},
+        "paths": _segment_paths() | _job_paths() | _other_paths(),
+        "components": {"schemas": {"Error": _ERROR, "Job": _job_schema()}},
+    }
+    if with_keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _has_keys(request: Request) -> bool:
+    running = request.app.state.running
+    return running is not None and running.keys is not None
+
+
+def _segment_paths() -> dict[str, Any]:
+    fields = {
+        "image": _IMAGE,
+        "format": {"enum": [*FORMS, "tif"], "description": "Of the answer; else as the image"},
+        "axes": _AXES,
+        "pixel_size_um": _SIZE,
+        "classes": _CLASSES,
+        "extras": {"type": "string", "description": "probabilities,outlines: in zip or json"},
+    }
+    answer = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME.values()}
+    return {
+        "/segment": {
+            "post": {
+                "summary": "Segment one image",
+                "requestBody": _form(fields),
+                "responses": {
+                    "200": {
+                        "description": "The mask; the header X-Class-Areas has areas as JSON",
+                        "content": answer,
+                    },
+                    **_refusals(400, 401, 408, 413, 415, 422, 429, 503, 504),
+                },
+            }
+        },
+        "/model": _get("What is served: name, version, hash, classes", 401, 503),
+    }
+
+
+def _job_paths() -> dict[str, Any]:
+    by_json = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "uri": {"type": "string", "description": "file:///folder/image.tif below a root"},
+            "sample": {"type": "string", "description": "A name of GET /samples"},
+            "axes": _AXES,
+            "pixel_size_um": {"type": "array", "items": {"type": "number"}, "minItems": 3},
+        },
+    }
+    body = _form({"image": _IMAGE, "axes": _AXES, "pixel_size_um": _SIZE})
+    body["content"]["application/json"] = {"schema": by_json}
+    job = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
+    one = {"parameters": [_JOB_ID]}
+    tile = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+        for name, kind in (
+            ("layer", "string"), ("level", "integer"), ("z", "integer"), ("y", "integer"),
+            ("x", "integer"),
+        )
+    ]  # fmt: skip
+    return {
+        "/jobs": {
+            "post": {
+                "summary": "Make a job of a URI, a sample or an upload",
+                "requestBody": body,
+                "responses": {
+                    "202": {"description": "Made; Location says where it is", "content": job},
+                    **_refusals(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
+                },
+            },
+            **_get("All jobs of this key, the newest first", 401, 503),
+        },
+        "/jobs/{job_id}": one
+        | _get("State and progress", 401, 404, 503)
+        | {
+            "delete": {
+                "summary": "Cancel a job that waits or runs; forget one that has ended",
+                "responses": {
+                    "200": {"description": "Canceled", "content": job},
+                    "202": {"description": "Its worker is being stopped", "content": job},
+                    "204": {"description": "Forgotten"},
+                    **_refusals(401, 404, 503),
+                },
+            }
+        },
+        "/jobs/{job_id}/result": one | _get("The mask", 400, 401, 404, 409, 422, 503),
+        "/jobs/{job_id}/tiles/{layer}/{level}/{z}/{y}/{x}": {"parameters": [_JOB_ID, *tile]}
+        | _get("A PNG tile of 512 px; layers are image and data", 401, 404, 409, 503),
+        "/samples": _get("Names of images to try", 401, 503),
+    }
+
+
+def _other_paths() -> dict[str, Any]:
+    return {
+        "/healthz": _get("Whether the process lives"),
+        "/readyz": _get("Whether the model is open", 503),
+        "/metrics": _get("Figures for Prometheus", 401),
+    }
+
+
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["image"], "properties": fields}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def _get(summary: str, *refusals: int) -> dict[str, Any]:
+    responses = {"200": {"description": summary}, **_refusals(*refusals)}
+    return {"get": {"summary": summary, "responses": responses}}
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {str(s): {"description": _WHY[s], "content": content} for s in statuses}
+
+
+def _job_schema() -> dict[str, Any]:
+    number, text = {"type": ["number", "null"]}, {"type": ["string", "null"]}
+    return {
+        "type": "object",
+        "required": ["id", "name", "state", "progress"],
+        "properties": {
+            "id": {"type": "string"},
+            "name": {"type": "string"},
+            "state": {"enum": [*STATES, "canceling"]},
+            "step": text,
+            "progress": {"type": "number", "minimum": 0, "maximum": 1},
+            "error": text,
+            "created": number,
+            "started": number,
+            "finished": number,
+            "result": {"type": ["object", "null"]},
+        },
+    }

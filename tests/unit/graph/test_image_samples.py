@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spixgraph.errors import InputError
+from spixgraph.graph.image_samples import image_samples
+from spixgraph.graph.pixel_samples import PER_NODE, place_names
+from spixgraph.graph.stream import image_graph, stream_graph
+from spixgraph.io.images import ArraySource
+
+
+@pytest.mark.parametrize(("shape", "is_volume"), [((1, 90, 140), False), ((20, 70, 40), True)])
+def test_samples_of_an_image(shape: tuple[int, int, int], is_volume: bool, tmp_path: Path) -> None:
+    """Each sample is a pixel of its superpixel: found again by its place, with its intensity."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (*shape, 1), np.uint8)
+    source = ArraySource(pixels, (1.0, 1.0, 1.0) if is_volume else None)
+    labels, graph = image_graph(source, nodes_per_megapixel=9000)
+    streamed = stream_graph(source, tmp_path / "graph", nodes_per_megapixel=9000)
+    mask = (pixels[..., 0] > 128).astype(np.uint8)
+    mask[..., :5] = 255
+    samples = image_samples(source, streamed, mask)
+    assert samples.n_regions == graph.n_regions
+    assert samples.names[-len(place_names(is_volume=is_volume)) :] == place_names(
+        is_volume=is_volume
+    )
+    low, high = streamed.plan.limits[0]
+    seen = 0
+    for node in np.flatnonzero(samples.classes[:, 0] != 255)[:: graph.n_regions // 40]:
+        values = dict(zip(samples.names, samples.values[node].astype(float).T, strict=True))
+        size = graph.n_pixels[node] ** (1 / 3 if is_volume else 1 / 2)
+        for j in range(PER_NODE):
+            z = values["place_z"][j] * size if is_volume else 0
+            offset = np.array([z, values["place_y"][j] * size, values["place_x"][j] * size])
+            z, y, x = np.rint(graph.centroid_px[node] + offset).astype(int)
+            assert labels[z, y, x] == node
+            assert mask[z, y, x] == samples.classes[node, j]
+            wanted = np.clip((pixels[z, y, x, 0] - low) / (high - low), 0, 1)
+            assert values["c0_intensity"][j] == pytest.approx(wanted, abs=2e-3)
+            seen += 1
+    assert seen > 30
+
+
+def test_other_shapes_are_refused(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 40, 40, 1), np.uint8)
+    source = ArraySource(pixels, None)
+    graph = stream_graph(source, tmp_path / "graph", nodes_per_megapixel=9000)
+    with pytest.raises(InputError, match="one shape"):
+        image_samples(source, graph, np.zeros((1, 40, 41), np.uint8))
