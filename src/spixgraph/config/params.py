@@ -15,7 +15,6 @@ from spixgraph.config.recipe import (
     PaperParams,
     RagParams,
     SlicParams,
-    SuperpixelParams,
 )
 from spixgraph.errors import InputError
 
@@ -58,8 +57,8 @@ class PrepareSection(_Strict):
 class SuperpixelsSection(_Strict):
     """The superpixels of the region graph and of the paper mode."""
 
-    rag: SuperpixelParams = BasinParams()
-    paper: SuperpixelParams = SlicParams()
+    rag: BasinParams = BasinParams()
+    paper: SlicParams = SlicParams()
 
 
 class GraphsSection(_Strict):
@@ -74,7 +73,7 @@ class NodeTraining(_Strict):
 
     hidden: int = Field(default=64, gt=0)
     layers: int = Field(default=6, ge=0)
-    epochs: int = Field(default=60, gt=0, description="of 10 to 24 steps")
+    epochs: int = Field(default=40, gt=0, description="of 10 steps or more")
     patience: int = Field(default=20, gt=0, description="epochs without a better validation IoU")
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)

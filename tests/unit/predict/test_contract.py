@@ -22,6 +22,7 @@ import numpy as np, tifffile
 from scipy.ndimage import gaussian_filter
 from spixgraph.config.recipe import BasinParams, GraphRecipe
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
+from spixgraph.graph.blocks.plan import N_OCTAVES, N_OCTAVES_VOLUME
 from spixgraph.graph.pixel_samples import place_names
 from spixgraph.io.images import ArraySource, open_image
 from spixgraph.predict.bundle import load_bundle
@@ -42,7 +43,7 @@ pixels = np.tile(smooth.astype(np.uint8), [-(-n // m) for n, m in zip((z, y, x),
 pixels = np.repeat(pixels[:z, :y, :x, None], c, -1)
 small = ArraySource(pixels[:70, :600, :600] if not volume else pixels[:, :100, :100], size)
 recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
-maps = pixel_map_names(c, 3 if volume else 4)
+maps = pixel_map_names(c, N_OCTAVES_VOLUME if volume else N_OCTAVES)
 columns = (*maps, *place_names(is_volume=volume)) if decoder else ()
 memory = {"base_bytes": 0, "bytes_per_pixel": 1, "bytes_per_node": 1500}
 path = write_toy_bundle(folder / "b", source=small, recipe=recipe, decoder=columns, memory=memory)

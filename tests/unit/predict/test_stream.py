@@ -11,6 +11,7 @@ import tifffile
 from spixgraph.errors import InputError, ResourceError, StoredDataError
 from spixgraph.files import sha256_file
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
+from spixgraph.graph.blocks.plan import N_OCTAVES, N_OCTAVES_VOLUME
 from spixgraph.graph.pixel_samples import place_names
 from spixgraph.io.images import ArraySource, open_image
 from spixgraph.io.masks import read_mask
@@ -43,7 +44,7 @@ def source_of(kind) -> ArraySource:
 def model_of(path, kind, *, decoder):
     source = source_of(kind)
     is_volume = kind == "volume"
-    maps = pixel_map_names(SHAPES[kind][3], 3 if is_volume else 4)
+    maps = pixel_map_names(SHAPES[kind][3], N_OCTAVES_VOLUME if is_volume else N_OCTAVES)
     columns = (*maps, *place_names(is_volume=is_volume)) if decoder else ()
     options = {"source": source, "recipe": BASINS, "scaled_per_image": decoder}
     bundle = load_bundle(write_toy_bundle(path, decoder=columns, **options))

@@ -1,4 +1,4 @@
-"""The contacts that merging has left, under the names of the superpixels, in order."""
+"""The contacts of the superpixels of a block, in order."""
 
 from typing import NamedTuple
 
@@ -22,40 +22,31 @@ class Pairs(NamedTuple):
 
 
 @kernel
-def sort_contacts(contacts: Contacts, name: Array, start: Array, row: Array, to: Pairs) -> None:
-    """Write all contacts as pairs of superpixels u < v, sorted by u, then v.
+def sort_contacts(contacts: Contacts, start: Array, row: Array, to: Pairs) -> None:
+    """Write contacts as pairs of superpixels u < v, sorted by u, then v.
 
-    `name` int32 is the superpixel of each region that is left. `start` (n + 1,) and `row` (P,)
-    int32 are workspace, for n superpixels.
+    `start` (n + 1,) and `row` (P,) int32 are workspace, for n superpixels and P contacts.
     """
     start[:] = 0
     for i in range(row.size):
-        start[np.uint32(min(*_ends(contacts, name, i))) + np.uint32(1)] += 1
-    for i in range(start.size - 1):
-        start[i + 1] += start[i]
+        start[(contacts.key[i] >> _BITS) + np.uint64(1)] += 1
+    for u in range(start.size - 1):
+        start[u + 1] += start[u]
     for i in range(row.size):
-        u = np.uint32(min(*_ends(contacts, name, i)))
-        row[np.uint32(start[u])] = i
-        start[u] += 1
+        first = contacts.key[i] >> _BITS
+        row[np.uint32(start[first])] = i
+        start[first] += 1
     for i in range(row.size):
-        ends = _ends(contacts, name, row[i])
-        low, high = min(*ends), max(*ends)
-        border = contacts.border[row[i]]
-        length, total = np.int64(border >> _SIDES), np.int64(border & _GRADIENT)
+        key, border = contacts.key[row[i]], contacts.border[row[i]]
+        low, high = np.int64(key >> _BITS), np.int64(key & _LOW)
         top = np.int32(contacts.top[row[i]])
         j = i
         while j > 0 and to.pairs[0, j - 1] == low and to.pairs[1, j - 1] > high:
             _move(to, j)
             j -= 1
-        to.pairs[0, j], to.pairs[1, j], to.length_px[j] = low, high, length
-        to.gradient_sum[j], to.gradient_max[j] = total, top
-
-
-@kernel
-def _ends(contacts: Contacts, name: Array, i: int) -> tuple[int, int]:
-    """Superpixels of a contact."""
-    key = contacts.key[i]
-    return name[key >> _BITS & _LOW], name[key & _LOW]
+        to.pairs[0, j], to.pairs[1, j] = low, high
+        to.length_px[j], to.gradient_sum[j] = border >> _SIDES, border & _GRADIENT
+        to.gradient_max[j] = top
 
 
 @kernel

@@ -27,7 +27,7 @@ from spixgraph.graph.blocks.regions import (
     list_runs,
     write_deciles,
 )
-from spixgraph.superpixels.basins.block import Basins, Workspace, label_block
+from spixgraph.superpixels.basins.block import Basins, Workspace, label_block, list_contacts
 from spixgraph.superpixels.basins.levels import TOP, UInt16
 
 
@@ -59,7 +59,7 @@ def describe_block(tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Works
         If the tile does not have the shape that the plan says.
     """
     tile = check_tile(tile, place, plan)
-    labels, name, n, basins = label_block(tile, plan.halo_zyx, place.size_zyx, plan.basins, work)
+    labels, n, basins = label_block(tile, plan.halo_zyx, place.size_zyx, plan.basins, work)
     names = node_feature_names(len(tile), plan.n_octaves, is_volume=plan.is_volume)
     x = np.empty((n, len(names)), np.float32)
     runs = _runs(labels, n, place, work)
@@ -74,7 +74,7 @@ def describe_block(tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Works
         places[:, 2:5] / n_pixels[:, None] + np.array(place.origin_zyx, np.float64),
         n_pixels,
         totals / (n_pixels[:, None] * float(TOP)),
-        *_contacts(basins, name, n, work),
+        *_contacts(labels, basins.padded, n, work),
         _rims(basins.gradient, has_slices=place.shape_zyx[0] > 1),
     )
 
@@ -137,9 +137,9 @@ def _describe_cells(
         first += 2 * n_maps - n_channels
 
 
-def _contacts(basins: Basins, name: Int32, n: int, work: Workspace) -> Pairs:
-    """Name and sort the contacts that merging has left."""
-    n_pairs = basins.graph.n_contacts
+def _contacts(labels: UInt16, padded: UInt16, n: int, work: Workspace) -> Pairs:
+    """Find the pairs of superpixels that touch, in order."""
+    contacts, n_pairs = list_contacts(labels, padded, n, work)
     found = Pairs(
         np.empty((2, n_pairs), np.int64),
         np.empty(n_pairs, np.int64),
@@ -149,7 +149,7 @@ def _contacts(basins: Basins, name: Int32, n: int, work: Workspace) -> Pairs:
     start, row = (
         work.array(f"pair {k}", (m,), np.int32) for k, m in (("u", n + 1), ("v", n_pairs))
     )
-    sort_contacts(basins.graph.contacts, name, start, row, found)
+    sort_contacts(contacts, start, row, found)
     return found
 
 

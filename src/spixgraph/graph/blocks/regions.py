@@ -161,7 +161,7 @@ def _add_runs(
             total[label, n_planes + p] += np.int64(sums[1, stop] - sums[1, start])
             run += _1
             start = stop
-    return np.int64(run)
+    return int(run)
 
 
 @kernel

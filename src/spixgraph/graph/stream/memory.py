@@ -93,9 +93,10 @@ def _block_px(plan: ImagePlan) -> int:
 
 
 def _plan_bytes(plan: ImagePlan, workers: int) -> int:
-    """Basins of the sample, and workspace."""
+    """Basins of the sample, and workspace; large slices are cut in half-blocks, every other one."""
     sample_px = min(SAMPLE_PX, math.prod(plan.info.shape_zyxc[:3]))
-    return int(sample_px * _BASIN_BYTES) + workers * _block_px(plan) * _PLAN_BYTES
+    share = 1.0 if is_small(plan.info) or plan.blocks.is_volume else 0.5
+    return int(share * (sample_px * _BASIN_BYTES + workers * _block_px(plan) * _PLAN_BYTES))
 
 
 def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spixgraph.arrays import Array, Int32, ShapeZYX
+from spixgraph.arrays import Array, ShapeZYX
 from spixgraph.superpixels.basins.contacts import find_contacts, sum_basins
 from spixgraph.superpixels.basins.descent import find_lowest, label_basins, neighbour_steps
 from spixgraph.superpixels.basins.grid import BasinPlan
 from spixgraph.superpixels.basins.levels import UInt16
-from spixgraph.superpixels.basins.merging import find_ends, merge, rename_pixels
+from spixgraph.superpixels.basins.merging import find_ends, merge, number_labels, spread_labels
+from spixgraph.superpixels.basins.refining import refine
+from spixgraph.superpixels.basins.refining_volume import refine_volume
 from spixgraph.superpixels.basins.smoothing import (
     add_squared_gradient,
     find_median,
@@ -164,15 +166,8 @@ def _basin_graph(
     labels: UInt16, padded: UInt16, once: UInt16, n_regions: int, work: Workspace
 ) -> BasinGraph:
     """Add up regions and find their contacts."""
-    n_z, _, n_x = labels.shape
-    deep = int(len(padded) > n_z)
-    place = work.array("place", (n_x,), np.int32)
-    contacts = work.contacts("contacts", labels.size * (3 if n_z > 1 else 2))
-    n_contacts, n_slots = -1, 1 << ((24 if deep else 6) * n_regions + 4 * n_x).bit_length()
-    while n_contacts < 0:
-        table = work.array("table", (n_slots,), np.uint64)
-        n_contacts = find_contacts(labels, padded, place, table, contacts)
-        n_slots *= 2
+    deep = int(len(padded) > len(labels))
+    contacts, n_contacts = list_contacts(labels, padded, n_regions, work)
     regions = work.regions(len(once) + 1)
     regions.n_pixels[:n_regions] = 0
     regions.total[:n_regions] = 0
@@ -235,9 +230,22 @@ def merge_basins(graph: BasinGraph, merge_cost: float, work: Workspace) -> int:
     return n_left
 
 
+def list_contacts(labels: UInt16, padded: UInt16, n: int, work: Workspace) -> tuple[Contacts, int]:
+    """List pairs of labels 0..n-1 that share pixel sides, in workspace; return how many, too."""
+    n_z, _, n_x = labels.shape
+    contacts = work.contacts("contacts", labels.size * (3 if n_z > 1 else 2))
+    place = work.array("place", (n_x,), np.int32)
+    n_contacts, n_slots = -1, 1 << ((24 if n_z > 1 else 6) * n + 4 * n_x).bit_length()
+    while n_contacts < 0:
+        table = work.array("table", (n_slots,), np.uint64)
+        n_contacts = find_contacts(labels, padded, place, table, contacts)
+        n_slots *= 2
+    return contacts, n_contacts
+
+
 def label_block(
     tile: UInt16, begin_zyx: ShapeZYX, shape_zyx: ShapeZYX, plan: BasinPlan, work: Workspace
-) -> tuple[UInt16, Int32, int, Basins]:
+) -> tuple[UInt16, int, Basins]:
     """Cut a block into superpixels.
 
     Parameters
@@ -249,16 +257,22 @@ def label_block(
     -------
     labels : (Z, Y, X) uint16
         Ids 0..n-1 in the order of their first pixel; a new array.
-    name : (basins,) int32
-        The label of each basin that stands for a superpixel; workspace.
     n : int
     basins : Basins
         What the superpixels were made from; workspace.
     """
     basins = find_basins(tile, begin_zyx, shape_zyx, plan, work)
     merge_basins(basins.graph, plan.merge_cost, work)
+    regions, n_basins = basins.graph.regions, basins.graph.n_regions
     labels = np.empty(shape_zyx, np.uint16)
-    parent = basins.graph.regions.parent[: basins.graph.n_regions]
-    name = work.array("region name", parent.shape, np.int32)
-    n = rename_pixels(basins.labels.reshape(-1), parent, name, labels.reshape(-1))
-    return labels, name, int(n), basins
+    spread_labels(basins.labels.reshape(-1), regions.parent, labels.reshape(-1))
+    place = work.array("place", (shape_zyx[2],), np.int32)
+    if plan.grid.is_volume:
+        refine_volume(labels, basins.once, 3, regions, place)
+    else:
+        differs = work.array("differs", (shape_zyx[2],), np.uint8)
+        for z in range(shape_zyx[0]):
+            refine(labels[z], basins.once[:, z], 3, regions, differs, place)
+    name = work.array("region name", (n_basins,), np.int32)
+    n: int = number_labels(labels.reshape(-1), name)
+    return labels, n, basins

@@ -8,7 +8,7 @@ from spixgraph.superpixels.basins.tables import Contacts, Regions
 
 _ONE_SIDE = np.uint64(1 << 40)
 _BITS, _HALF = np.uint64(16), np.uint64(32)
-_1, _3, _5 = np.uint64(1), np.uint64(3), np.uint64(5)
+_1, _LEFT, _RIGHT = np.uint64(1), np.uint64(29), np.uint64(17)
 _FREE = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -61,7 +61,7 @@ def _between(
         x = np.uint32(place[i])
         low, high = np.uint64(min(a[x], b[x])), np.uint64(max(a[x], b[x]))
         key, steep = low << _BITS | high, max(steep_a[x], steep_b[x])
-        slot = low * _5 + high * _3 & mask
+        slot = low * _LEFT + high * _RIGHT & mask
         while table[slot] != _FREE and table[slot] >> _HALF != key:
             slot = slot + _1 & mask
         if table[slot] == _FREE:

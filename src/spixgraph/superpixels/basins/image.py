@@ -95,7 +95,7 @@ def label_blocks(
             thread.work = Workspace()
         halo = plan.grid.halo_zyx
         tile = read_with_halo(source, plan.grid.box(number), halo)
-        labels, _, n, _ = label_block(tile, halo, plan.grid.size(number), plan, thread.work)
+        labels, n, _ = label_block(tile, halo, plan.grid.size(number), plan, thread.work)
         return labels, n
 
     waiting: list[Future[tuple[UInt16, int]]] = []

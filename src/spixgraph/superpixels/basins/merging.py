@@ -27,7 +27,7 @@ _BITS = np.uint64(16)
 _COST = np.uint64(32)
 _SIDES = np.uint64(40)
 _GRADIENT = np.uint64((1 << 40) - 1)
-_1, _3, _5 = np.uint64(1), np.uint64(3), np.uint64(5)
+_1, _LEFT, _RIGHT = np.uint64(1), np.uint64(29), np.uint64(17)
 _BORDER_WEIGHT = np.float32(BORDER_WEIGHT)
 
 _PAIRED, _ADOPTED = 1, 2  # states of a region within a round; 0 is neither
@@ -46,20 +46,17 @@ def _unite(loose: Contacts, n_loose: int, table: Array, contacts: Contacts, n: i
     table[:size] = _NO_KEY
     mask = np.uint64(size - 1)
     for i in range(n_loose):
-        key, border, top = loose.key[i], loose.border[i], loose.top[i]
-        slot = (key >> _BITS) * _5 + (key & _LOW) * _3 & mask
+        key, border = loose.key[i], loose.border[i]
+        slot = (key >> _BITS) * _LEFT + (key & _LOW) * _RIGHT & mask
         while table[slot] != _NO_KEY and table[slot] >> _COST != key:
             slot = slot + _1 & mask
         if table[slot] == _NO_KEY:
             table[slot] = key << _COST | np.uint64(n)
             contacts.key[np.uint32(n)] = key
             contacts.border[np.uint32(n)] = border
-            contacts.top[np.uint32(n)] = top
             n += 1
         else:
-            row = np.uint32(table[slot])
-            contacts.border[row] += border
-            contacts.top[row] = max(contacts.top[row], top)
+            contacts.border[np.uint32(table[slot])] += border
     return n
 
 
@@ -174,16 +171,14 @@ def _set_aside(contacts: Contacts, n: int, regions: Regions, aside: Contacts) ->
     """
     left, moved = 0, 0
     for row in range(n):
-        key, border, top = contacts.key[row], contacts.border[row], contacts.top[row]
+        key, border = contacts.key[row], contacts.border[row]
         u, v = key >> _BITS & _LOW, key & _LOW
         changed = (regions.state[u] | regions.state[v]) != 0
         a, b = regions.parent[u], regions.parent[v]
         contacts.key[left] = key
         contacts.border[left] = border
-        contacts.top[left] = top
         aside.key[moved] = np.uint64(min(a, b)) << _BITS | np.uint64(max(a, b))
         aside.border[moved] = border
-        aside.top[moved] = top
         left += not changed
         moved += changed & (a != b)
     return left, moved
@@ -245,17 +240,24 @@ def find_ends(parent: Array, n_regions: int) -> int:
 
 
 @kernel
-def rename_pixels(basins: Array, parent: Array, name: Array, labels: Array) -> int:
-    """Label the regions 0..n-1 in the order of their first pixel; return n.
+def spread_labels(basins: Array, parent: Array, labels: Array) -> None:
+    """Write the region of each of the flat `basins` (uint16) into flat `labels` (uint16)."""
+    for i in range(basins.size):
+        labels[i] = parent[basins[i]]
 
-    `basins` and `labels` are flat uint16, `name` int32 is workspace, as long as `parent`.
+
+@kernel
+def number_labels(labels: Array, name: Array) -> int:
+    """Give flat labels the numbers 0..n-1, in place, in the order of their first pixel; return n.
+
+    `name` int32 is workspace, longer than the largest label.
     """
     name[:] = -1
     n = 0
-    for i in range(basins.size):
-        to = np.uint32(parent[basins[i]])
-        if name[to] < 0:
-            name[to] = n
+    for i in range(labels.size):
+        label = labels[i]
+        if name[label] < 0:
+            name[label] = n
             n += 1
-        labels[i] = name[to]
+        labels[i] = name[label]
     return n

@@ -16,7 +16,7 @@ class Contacts(NamedTuple):
 
     key: Array  # (E,) uint64
     border: Array  # (E,) uint64, pixel sides << 40 | sum of the gradients of the pixel sides
-    top: Array  # (E,) uint16, largest gradient of the pixel sides
+    top: Array  # (E,) uint16, largest gradient of the pixel sides; as found, merging leaves it
 
 
 class Regions(NamedTuple):
