@@ -3,7 +3,9 @@
 import itertools
 
 import numpy as np
+from scipy.ndimage import label as connected
 
+from spixgraph.superpixels.basins import refining, refining_volume
 from spixgraph.superpixels.basins.merging import (
     ADOPT_RATIO,
     BORDER_WEIGHT,
@@ -81,7 +83,7 @@ def by_first_pixel(labels):
 
 
 def contacts_slow(labels, gradient):
-    """Map (u, v) to [faces, sum of gradients, largest gradient]."""
+    """Map (u, v) to [faces, sum of gradients, largest gradient]; sides of two labels."""
     found: dict[tuple[int, int], list[int]] = {}
     for axis in range(3):
         for a in np.ndindex(*labels.shape):
@@ -108,7 +110,10 @@ def cost_slow(u, v, count, total, border):
 
 
 def merge_slow(count, total, contacts, merge_cost):
-    """Merge regions as told in `merging`; return the region of each basin, and what touches."""
+    """Merge regions as told in `merging`.
+
+    Return the region of each basin, contacts, and size and sums of each region.
+    """
     count = {i: int(n) for i, n in enumerate(count)}
     total = {i: [int(t) for t in row] for i, row in enumerate(total)}
     contacts = {pair: list(border) for pair, border in contacts.items()}
@@ -126,7 +131,7 @@ def merge_slow(count, total, contacts, merge_cost):
                 total[to] = [a + b for a, b in zip(total[to], total.pop(i), strict=True)]
             if level + 1 < N_LEVELS and len(into) < MIN_MERGED * len(count):
                 break
-    return region, contacts
+    return region, contacts, count, total
 
 
 def _one_round(count, total, contacts, limit):
@@ -151,9 +156,57 @@ def _one_round(count, total, contacts, limit):
 
 def _renamed(contacts, into):
     out: dict[tuple[int, int], list[int]] = {}
-    for (u, v), (faces, steep, top) in contacts.items():
+    for (u, v), border in contacts.items():
         a, b = sorted((into.get(u, u), into.get(v, v)))
         if a != b:
-            row = out.setdefault((a, b), [0, 0, 0])
-            row[:] = row[0] + faces, row[1] + steep, max(row[2], top)
+            row = out.setdefault((a, b), [0, 0])
+            row[:] = row[0] + border[0], row[1] + border[1]
     return out
+
+
+def refine_slow(labels, once, count, total, *, is_volume):
+    """Refine labels (Z, Y, X) as told in `refining`; `once` is (C, Z, Y, X)."""
+    labels, count, f = labels.copy(), dict(count), np.float32
+    mean = {i: [f(t * (1.0 / count[i])) for t in row] for i, row in total.items()}
+    module = refining_volume if is_volume else refining
+    spread, weight = module.SPREAD, f(module.SMOOTHNESS)
+    steps = [(0, -1, 0), (0, 0, -1), (0, 0, 1), (0, 1, 0)]
+    steps = [(-1, 0, 0), *steps, (1, 0, 0)] if is_volume else steps
+    lines = list(np.ndindex(*labels.shape[:2]))
+    for line in [*lines, *lines[::-1]] if is_volume else lines:
+        before = labels.copy()
+        for x in range(labels.shape[2]):
+            at = (*line, x)
+            if all(_beside(before, at, step) == before[at] for step in steps):
+                continue
+            own, near = int(labels[at]), [_beside(labels, at, step) for step in steps]
+            smooth = weight * mean[own][-1] * mean[own][-1]
+
+            def cost(label, at=at, near=near, smooth=smooth):
+                apart = f(0)
+                for c, channel in enumerate(once):
+                    apart = apart + (f(channel[at]) - mean[label][c]) ** 2
+                same = f(near.count(label))
+                return (f(spread) - same) * apart - same * smooth
+
+            to = min([own, *near], key=cost)
+            if to != own and count[own] > 1 and _is_whole_slow(labels, at, is_volume=is_volume):
+                labels[at] = to
+                count[own] -= 1
+                count[to] += 1
+    return labels
+
+
+def _beside(labels, at, step):
+    """The label of a neighbour; its own at the end of the block."""
+    there = tuple(np.clip(np.add(at, step), 0, np.array(labels.shape) - 1))
+    return int(labels[there])
+
+
+def _is_whole_slow(labels, at, *, is_volume):
+    """Whether the pixels of a label around one of them are in one piece."""
+    z, y, x = at
+    deep = slice(max(z - 1, 0), z + 2) if is_volume else slice(z, z + 1)
+    around = labels[deep, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] == labels[at]
+    around[z - deep.start, y - max(y - 1, 0), x - max(x - 1, 0)] = False
+    return connected(around, np.ones((3, 3, 3)))[1] == 1

@@ -184,10 +184,10 @@ def test_the_first_run_says_that_it_compiles(tmp_path):
 import logging, numpy as np
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from spixgraph.superpixels.basins.jit import announce, kernel
-from spixgraph.superpixels.basins.merging import rename_pixels
-announce(rename_pixels)
-rename_pixels(*(np.zeros(3, d) for d in (np.uint16, np.int32, np.int32, np.uint16)))
-announce(rename_pixels)
+from spixgraph.superpixels.basins.merging import number_labels
+announce(number_labels)
+number_labels(np.zeros(3, np.uint16), np.zeros(3, np.int32))
+announce(number_labels)
 """
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     said = [
