@@ -103,7 +103,7 @@ class TrainSection(_Strict):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     device: Device = "auto"
     threads: int = Field(
-        default=2, ge=1, description="of the CPU; weights depend on it, so no machine sets it"
+        default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
     gnn: NodeTraining = NodeTraining()
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)

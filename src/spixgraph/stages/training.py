@@ -28,6 +28,7 @@ from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
+_NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
 def train(run: Run, model: ModelName) -> None:
@@ -104,7 +105,7 @@ def _fit(
     common: dict[str, Any] = {
         "seed": seed,
         "device": pick_device(run.params.train.device),
-        "threads": run.params.train.threads,
+        "threads": run.params.train.threads if model == "cnn" else _NODE_THREADS,
         "resume_path": run.layout.resume(model, seed),
         "on_epoch": lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
     }
