@@ -115,7 +115,7 @@ def add_images(
             copied += _copy(source.mask, target.mask)
         whole = Dataset(old.name, root, (*old.items, *targets), old.class_names)
         check_dataset(whole, allow_shared_groups=allow_shared_groups)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the data set stays as it was
         for path in copied:
             path.unlink()
         raise

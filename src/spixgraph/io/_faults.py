@@ -30,7 +30,7 @@ def stored_data_errors(path: Path | str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ResourceError(f"{path} does not fit in memory; save it as a tiled TIFF") from error
-    except Exception as error:
+    except Exception as error:  # decoders and file systems share no base class
         if isinstance(path, Path) and not isinstance(error, _DECODER_ERRORS):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__

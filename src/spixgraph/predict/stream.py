@@ -174,7 +174,7 @@ def _kept_if_useful(folder: Path) -> Iterator[None]:
     """On an error keep the folder where that saves time; a full disk gets its message."""
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too
         if {p.name for p in folder.iterdir()} <= {_RUN}:
             shutil.rmtree(folder)
         if isinstance(error, OSError):

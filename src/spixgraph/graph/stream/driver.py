@@ -104,7 +104,7 @@ def stream_graph(
     region = region_of(plan.blocks.basins.grid, roi)
     try:
         _write(source, part, plan, region, workers, progress or (lambda n: None))
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too: nothing worth resuming is left behind
         if part.exists() and not n_finished(part / WORK / "journal"):
             shutil.rmtree(part)
         if isinstance(error, OSError):

@@ -62,7 +62,7 @@ class JobKeeper:
                 if time.monotonic() - cleaned > _CLEAN_S:
                     self._clean()
                     cleaned = time.monotonic()
-            except Exception:
+            except Exception:  # the thread must outlive a locked database; it looks again
                 log.exception("looking after the jobs failed; it is tried again")
 
     def _look(self) -> None:

@@ -110,7 +110,7 @@ class Worker:
             self._table.fail(job.id, self._orders.name, str(error))
         except MemoryError:
             self._table.fail(job.id, self._orders.name, "the machine ran out of memory")
-        except Exception:
+        except Exception:  # one bad job must not end the worker; the log has the trace
             log.exception("job %s failed", job.id)
             self._table.fail(job.id, self._orders.name, "internal error; see the log of the server")
         shutil.rmtree(folder, ignore_errors=True)

@@ -102,7 +102,7 @@ def _add_named(
         return service.table.add(
             {"name": name, "path": str(path), **asked}, owner=owner, job_id=job_id
         )
-    except BaseException:
+    except BaseException:  # a canceled request too: no folder without its job
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -144,7 +144,7 @@ def _add_upload(
         return service.table.add(
             {"name": name, "path": str(path), **asked}, owner=owner, job_id=job_id
         )
-    except BaseException:
+    except BaseException:  # a canceled request too: no folder without its job
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
