@@ -61,10 +61,16 @@ class SuperpixelsSection(_Strict):
     paper: SlicParams = SlicParams()
 
 
+class BasinGraphSettings(_Strict):
+    """The graph of basins has nothing to set."""
+
+    kind: Literal["rag"] = "rag"
+
+
 class GraphsSection(_Strict):
     """The two kinds of graph."""
 
-    rag: RagParams = RagParams()
+    rag: BasinGraphSettings = BasinGraphSettings()
     paper: PaperParams = PaperParams()
 
 
@@ -167,7 +173,7 @@ class Params(_Strict):
         """Put superpixels and graph of one name together."""
         if name == "paper":
             return GraphRecipe(superpixels=self.superpixels.paper, graph=self.graphs.paper)
-        return GraphRecipe(superpixels=self.superpixels.rag, graph=self.graphs.rag)
+        return GraphRecipe(superpixels=self.superpixels.rag, graph=RagParams())
 
 
 def load_params(path: Path) -> Params:
