@@ -51,6 +51,9 @@ class PrepareSection(_Strict):
     allow_shared_groups: bool = Field(
         default=False, description="accept a group in several splits; scores are then optimistic"
     )
+    exclude: dict[Literal["train", "val", "test"], tuple[str, ...]] = Field(
+        default={}, description="ids to leave out of a split, as {train: [id]}"
+    )
     seed: int = 0
 
 
@@ -91,8 +94,12 @@ class CnnTraining(_Strict):
     """How the MONAI U-Net is built and trained."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
-    patch_px: int = Field(default=192, ge=32, description="edge of a 2D patch")
-    patch_px_3d: tuple[int, int, int] = (16, 64, 64)
+    patch_px: Annotated[int, Field(ge=32)] | Literal["auto"] = Field(
+        default="auto", description="edge of a 2D patch; auto: 192, less for smaller images"
+    )
+    patch_px_3d: tuple[int, int, int] | Literal["auto"] = Field(
+        default="auto", description="auto: (16, 64, 64), less for smaller images"
+    )
     batch: int = Field(default=6, gt=0)
     epochs: int = Field(default=60, gt=0)
     steps_per_epoch: int = Field(default=25, gt=0)

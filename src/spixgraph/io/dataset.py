@@ -99,15 +99,37 @@ def load_dataset(
     split_fractions: Sequence[float] = (0.6, 0.2, 0.2),
     rng: np.random.Generator | None = None,
     allow_shared_groups: bool = False,
+    exclude: Mapping[Split, Sequence[str]] | None = None,
 ) -> tuple[Dataset, DatasetReport]:
     """Read and check in one go, so that one error names the faults of manifest and files.
 
     Parameters are those of `read_dataset` and `check_dataset`.
+
+    Parameters
+    ----------
+    exclude : mapping of split to ids, optional
+        Items to leave out of one split, such as an image that is in train and in test; a warning
+        of the report names them, an id that is not in its split is a fault.
     """
     dataset, faults = scan(
         root, where=where or {}, class_names=class_names, split_fractions=split_fractions, rng=rng
     )
+    dataset, unknown = _without(dataset, exclude or {})
+    faults = [*faults, *unknown]
     return dataset, _check(dataset, faults, allow_shared_groups=allow_shared_groups)
+
+
+def _without(dataset: Dataset, exclude: Mapping[Split, Sequence[str]]) -> tuple[Dataset, list[str]]:
+    """Leave items out of a split, and say so in a note; return the faults of `exclude` too."""
+    unwanted = {(split, name) for split, names in exclude.items() for name in names}
+    here = {(item.split, item.id) for item in dataset.items}
+    faults = [
+        f"prepare.exclude names {name} in {split}, which is not there; correct the id or the split"
+        for split, name in sorted(unwanted - here)
+    ]
+    items = tuple(i for i in dataset.items if (i.split, i.id) not in unwanted)
+    notes = [f"{name} was left out of {split}, as asked" for split, name in sorted(unwanted & here)]
+    return replace(dataset, items=items, notes=(*dataset.notes, *notes)), faults
 
 
 def _check(dataset: Dataset, faults: list[str], *, allow_shared_groups: bool) -> DatasetReport:

@@ -3,15 +3,18 @@
 MONAI is imported when it is used: it takes seconds.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spixgraph.arrays import Float32, ImageZYXC, MaskZYX, ShapeZYX, require_image
+from spixgraph.arrays import Float32, Float64, ImageZYXC, MaskZYX, ShapeZYX, require_image
 from spixgraph.errors import InputError
+from spixgraph.nets.sliding import ReadRows, probability_bands
 
 _NORM = ("batch", {"affine": True})
-_WINDOWS_AT_ONCE = 4
+_STRIP_ROWS = 256
 
 
 class PixelUNet(nn.Module):
@@ -79,6 +82,33 @@ def build_cnn(
     return PixelUNet(n_dims=n_dims, n_channels=n_channels, n_classes=n_classes, channels=channels)
 
 
+def auto_window(shapes_zyx: Sequence[ShapeZYX], *, n_dims: int, levels: int) -> ShapeZYX:
+    """Choose the patch: 192 x 192 or 16 x 64 x 64, less where most images are smaller.
+
+    Parameters
+    ----------
+    shapes_zyx : sequence of (int, int, int)
+        Of the training images.
+    n_dims : {2, 3}
+    levels : int
+        Of the U-Net.
+
+    Returns
+    -------
+    window_zyx : (int, int, int)
+        Each side a multiple of the step of the U-Net, the plane at least twice that.
+    """
+    steps = np.prod(_strides(n_dims, levels), axis=0).tolist()
+    step_zyx = steps if n_dims == 3 else [1, *steps]
+    most = (1, 192, 192) if n_dims == 2 else (16, 64, 64)
+    sides = []
+    for axis, (limit, step) in enumerate(zip(most, step_zyx, strict=True)):
+        typical = int(np.median([shape[axis] for shape in shapes_zyx]))
+        least = step if axis == 0 else 2 * step
+        sides.append(max(least, -(-min(limit, typical) // step) * step))
+    return sides[0], sides[1], sides[2]
+
+
 def require_window(window_zyx: ShapeZYX, *, n_dims: int, levels: int) -> None:
     """Raise `InputError` unless the U-Net can halve a window of this shape and put it together."""
     step = np.prod(_strides(n_dims, levels), axis=0).tolist()
@@ -102,7 +132,66 @@ def standardised(image: ImageZYXC) -> ImageZYXC:
     return ((image - mean) / spread).astype(np.float32)
 
 
-@torch.no_grad()
+def cnn_bands(
+    net: PixelUNet,
+    read: ReadRows,
+    shape_zyx: ShapeZYX,
+    *,
+    window_zyx: ShapeZYX,
+    overlap: float,
+    device: torch.device | str,
+) -> Iterator[tuple[slice, Float32]]:
+    """Predict an image of any size in bands of rows, in memory that does not grow with them.
+
+    Windows overlap and are blended with Gaussian weights. An image smaller than the window is
+    continued by reflection.
+
+    Parameters
+    ----------
+    net : PixelUNet
+        Is moved to `device` and set to evaluation mode.
+    read : callable
+        Maps a slice of rows to (Z, rows, X, C) float32, 0..1; every row is read about three
+        times: for the mean and deviation of the image, and for the windows that overlap there.
+    shape_zyx : (int, int, int)
+        Of the image; Z = 1 for a 2D network.
+    window_zyx : (int, int, int)
+        The patch of the training; (1, Y, X) in 2D.
+    overlap : float
+        Of neighbouring windows, 0..1.
+    device : torch.device or str
+
+    Yields
+    ------
+    rows : slice
+    probabilities : (K, Z, rows, X) float32
+        Add up to 1 over the classes.
+    """
+    if net.n_dims == 2 and shape_zyx[0] > 1:
+        raise InputError(f"a 2D network got an image of shape {shape_zyx}; Z must be 1")
+    net = net.to(device).eval()
+    flat = net.n_dims == 2
+    z, y, x = shape_zyx
+    mean, spread = _moments(read, y)
+
+    def rows_padded(rows: slice) -> ImageZYXC:
+        band = (read(slice(rows.start, min(rows.stop, y))) - mean) / spread
+        return pad_by_reflection(band.astype(np.float32), window_zyx)
+
+    @torch.no_grad()
+    def classify(pixels: Tensor) -> Tensor:
+        out = net(pixels[:, :, 0] if flat else pixels).softmax(1)
+        return out[:, :, None] if flat else out
+
+    padded = (max(z, window_zyx[0]), max(y, window_zyx[1]), max(x, window_zyx[2]))
+    bands = probability_bands(
+        classify, rows_padded, padded, window_zyx=window_zyx, overlap=overlap, device=device
+    )
+    for rows, probabilities in bands:
+        inside = slice(rows.start, min(rows.stop, y))
+        yield inside, probabilities[:, :z, : inside.stop - inside.start, :x]
+
+
 def cnn_probabilities(
     net: PixelUNet,
     image: ImageZYXC,
@@ -111,49 +200,18 @@ def cnn_probabilities(
     overlap: float,
     device: torch.device | str,
 ) -> Float32:
-    """Predict an image of any size, window by window.
-
-    Windows overlap and are blended with Gaussian weights. An image smaller than the window is
-    continued by reflection. The GPU holds some windows at a time, the host the whole result.
-
-    Parameters
-    ----------
-    net : PixelUNet
-        Is moved to `device` and set to evaluation mode.
-    image : (Z, Y, X, C) float32
-        0..1; Z = 1 for a 2D network.
-    window_zyx : (int, int, int)
-        The patch of the training; (1, Y, X) in 2D.
-    overlap : float
-        Of neighbouring windows, 0..1.
-    device : torch.device or str
+    """Predict an image as a whole; arguments as for `cnn_bands`.
 
     Returns
     -------
     probabilities : (K, Z, Y, X) float32
-        Add up to 1 over the classes.
     """
-    from monai.inferers import sliding_window_inference
-
     require_image(image)
-    if net.n_dims == 2 and len(image) > 1:
-        raise InputError(f"a 2D network got an image of shape {image.shape}; Z must be 1")
-    shape = image.shape[:3]
-    padded = pad_by_reflection(standardised(image), window_zyx)
-    pixels = torch.from_numpy(np.moveaxis(padded, -1, 0)[None])
-    net = net.to(device).eval()
-    probabilities = sliding_window_inference(
-        pixels if net.n_dims == 3 else pixels[:, :, 0],
-        window_zyx[3 - net.n_dims :],
-        _WINDOWS_AT_ONCE,
-        lambda window: net(window).softmax(1),
-        overlap=overlap,
-        mode="gaussian",
-        sw_device=device,
-        device="cpu",
-    )[0]
-    whole = probabilities.reshape(-1, *padded.shape[:3])
-    return whole[:, : shape[0], : shape[1], : shape[2]].numpy()
+    bands = cnn_bands(
+        net, lambda y: image[:, y], image.shape[:3],
+        window_zyx=window_zyx, overlap=overlap, device=device,
+    )  # fmt: skip
+    return np.concatenate([probabilities for _, probabilities in bands], axis=2)
 
 
 def predict_cnn(
@@ -164,16 +222,47 @@ def predict_cnn(
     overlap: float,
     device: torch.device | str,
 ) -> MaskZYX:
-    """Give each pixel its most probable class; arguments as for `cnn_probabilities`.
+    """Give each pixel of an image in memory its most probable class; see `predict_cnn_rows`."""
+    require_image(image)
+    return predict_cnn_rows(
+        net, lambda y: image[:, y], image.shape[:3],
+        window_zyx=window_zyx, overlap=overlap, device=device,
+    )  # fmt: skip
+
+
+def predict_cnn_rows(
+    net: PixelUNet,
+    read: ReadRows,
+    shape_zyx: ShapeZYX,
+    *,
+    window_zyx: ShapeZYX,
+    overlap: float,
+    device: torch.device | str,
+) -> MaskZYX:
+    """Give each pixel its most probable class; arguments as for `cnn_bands`.
 
     Returns
     -------
     mask : (Z, Y, X) uint8
+        The only array of the size of the image.
     """
-    probabilities = cnn_probabilities(
-        net, image, window_zyx=window_zyx, overlap=overlap, device=device
-    )
-    return probabilities.argmax(0).astype(np.uint8)
+    mask = np.zeros(shape_zyx, np.uint8)
+    bands = cnn_bands(net, read, shape_zyx, window_zyx=window_zyx, overlap=overlap, device=device)
+    for rows, probabilities in bands:
+        mask[:, rows] = probabilities.argmax(0)
+    return mask
+
+
+def _moments(read: ReadRows, n_rows: int) -> tuple[Float64, Float64]:
+    """Mean and deviation of each channel, from sums over strips."""
+    count, total, total_sq = 0, np.zeros(1), np.zeros(1)
+    for start in range(0, n_rows, _STRIP_ROWS):
+        strip = read(slice(start, min(start + _STRIP_ROWS, n_rows))).astype(np.float64)
+        strip = strip.reshape(-1, strip.shape[-1])
+        count += len(strip)
+        total, total_sq = total + strip.sum(0), total_sq + np.square(strip).sum(0)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(total_sq / count - np.square(mean), 0)) + 1e-6
 
 
 def pad_by_reflection(image: ImageZYXC, shape_zyx: ShapeZYX) -> ImageZYXC:

@@ -11,7 +11,7 @@ from spixgraph.arrays import Array, Float32, Int64, MaskZYX
 from spixgraph.config.params import ModelName
 from spixgraph.io.images import ImageSource
 from spixgraph.io.limits import intensity_limits, read_scaled
-from spixgraph.nets.cnn import predict_cnn
+from spixgraph.nets.cnn import predict_cnn_rows
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.predict.driver import NodeModel, segment_source
 from spixgraph.predict.steps import Steps
@@ -79,11 +79,12 @@ def _segment_by_cnn(
     steps = Steps()
     everything = slice(None)
     with steps("read"):
-        image = read_scaled(source, intensity_limits(source), everything, everything, everything)
+        limits = intensity_limits(source)
     with steps("network"):
-        mask = predict_cnn(
+        mask = predict_cnn_rows(
             trained.net,
-            image,
+            lambda rows: read_scaled(source, limits, everything, rows, everything),
+            source.info.shape_zyxc[:3],
             window_zyx=trained.window_zyx,
             overlap=trained.overlap,
             device=device,

@@ -76,6 +76,7 @@ def prepare(run: Run) -> Prepared:
         split_fractions=settings.split_fractions,
         rng=np.random.default_rng(settings.seed),
         allow_shared_groups=settings.allow_shared_groups,
+        exclude=settings.exclude,
     )
     prepared = Prepared(
         name=run.name,

@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
@@ -19,6 +19,7 @@ from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.train.checkpoints import save_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn, train_cnn
 from spixgraph.train.devices import pick_device
+from spixgraph.train.ending import ending_of
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
@@ -28,6 +29,9 @@ from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
+_CNN_CODE = (
+    "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py", "io/limits.py",
+)  # fmt: skip
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
@@ -47,7 +51,7 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
             "settings": getattr(run.params.train, model).model_dump(mode="json"),
             "device": run.params.train.device,
             "threads": run.params.train.threads,
-            "code": code_sha256("train", "nets", "graph", "superpixels", "io"),
+            "code": code_sha256(*_code_of(model)),
         }
     )
     note = run.layout.cost("made_from", f"{model}-seed{seed}")
@@ -57,6 +61,15 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
     ensure_store()
     alone(_train, run, model, seed)
     write_json(note, made_from)
+
+
+def _code_of(model: ModelName) -> tuple[str, ...]:
+    """Name the code that a training depends on.
+
+    A U-Net takes hours, so of what it shares with the graph networks (loop, losses, schedule)
+    nothing counts: delete its checkpoint after a change there that should change it.
+    """
+    return _CNN_CODE if model == "cnn" else ("train", "nets", "graph", "superpixels", "io")
 
 
 def _train(run: Run, model: ModelName, seed: int) -> None:
@@ -86,11 +99,20 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
             extra={"recipe": _recipe(run, model), "data_sha256": prepared.sha256},
         )
         write_json(
-            run.layout.cost("train", f"{model}-seed{seed}"), {**cost, "run_id": tracked.run_id}
+            run.layout.cost("train", f"{model}-seed{seed}"),
+            {**cost, **_course(trained.history, settings), "run_id": tracked.run_id},
         )
         summary = {"n_parameters": trained.n_parameters, "best_epoch": trained.best_epoch}
         tracked.log_metrics({f"train_{key}": value for key, value in (cost | summary).items()})
     run.layout.resume(model, seed).unlink(missing_ok=True)
+
+
+def _course(history: Sequence[EpochRecord], settings: NodeTraining | CnnTraining) -> dict[str, Any]:
+    """Say how a training went: why it ended, and its curve."""
+    return {
+        "ended_by": ending_of(history, settings),
+        "curve": [[r.epoch, round(r.seconds, 1), round(r.macro_iou, 5)] for r in history],
+    }
 
 
 def _fit(

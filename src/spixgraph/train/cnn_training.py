@@ -14,7 +14,14 @@ from spixgraph.config.params import CnnTraining
 from spixgraph.errors import InputError
 from spixgraph.evaluate.counts import confusion
 from spixgraph.nets.build import n_parameters
-from spixgraph.nets.cnn import PixelUNet, build_cnn, predict_cnn, require_window, standardised
+from spixgraph.nets.cnn import (
+    PixelUNet,
+    auto_window,
+    build_cnn,
+    predict_cnn,
+    require_window,
+    standardised,
+)
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
 from spixgraph.train.losses import class_weights, pixel_loss
@@ -95,7 +102,7 @@ def train_cnn(
         If training diverges.
     """
     n_dims, n_channels = _require_alike(train, val)
-    window = (1, params.patch_px, params.patch_px) if n_dims == 2 else params.patch_px_3d
+    window = _window(train, params, n_dims)
     require_window(window, n_dims=n_dims, levels=len(params.channels))
     build: dict[str, Any] = {
         "n_dims": n_dims,
@@ -132,6 +139,15 @@ def train_cnn(
         best_epoch=fitted.best_epoch,
         history=fitted.history,
     )
+
+
+def _window(train: Sequence[AnnotatedImage], params: CnnTraining, n_dims: int) -> ShapeZYX:
+    """Return the patch of the settings, or the one that fits the training images."""
+    wanted = params.patch_px if n_dims == 2 else params.patch_px_3d
+    if wanted == "auto":
+        shapes = [(i.mask.shape[0], i.mask.shape[1], i.mask.shape[2]) for i in train]
+        return auto_window(shapes, n_dims=n_dims, levels=len(params.channels))
+    return (1, wanted, wanted) if isinstance(wanted, int) else wanted
 
 
 class _PixelLesson:

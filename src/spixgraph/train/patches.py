@@ -23,6 +23,11 @@ CLASS_SHARE = 1 / 3
 """Part of the patches that are drawn around a class picked evenly, so that rare ones are seen."""
 MAX_GAIN = 1.25
 MAX_OFFSET = 0.3  # standard deviations of the image
+MAX_ZOOM = 1.3
+MAX_GAMMA = 1.4
+MAX_NOISE = 0.15  # standard deviations of the image
+SHARE = 0.3
+"""Part of the patches that are zoomed; likewise with another gamma, and with noise."""
 _ANCHORS = 20_000  # most pixels kept, per image and per class of it, to draw patches around
 
 
@@ -80,17 +85,45 @@ class PatchSampler:
         if rng.random() < CLASS_SHARE:
             classes = self._anchors_of_class[number]
             anchors = classes[rng.integers(len(classes))]
-        window = self._window(anchors[rng.integers(len(anchors))], item.mask.shape, rng)
-        image, mask = _turned(item.image[window], item.mask[window], rng)
-        return np.moveaxis(_dimmed(image, rng), -1, 0), mask
+        size = _zoomed_size(self.patch_zyx, item.mask.shape, rng)
+        window = _window(anchors[rng.integers(len(anchors))], size, item.mask.shape, rng)
+        image, mask = _resized(item.image[window], item.mask[window], self.patch_zyx)
+        image, mask = _turned(image, mask, rng)
+        return np.moveaxis(_noisy(_bent(_dimmed(image, rng), rng), rng), -1, 0), mask
 
-    def _window(
-        self, anchor: Int64, shape: tuple[int, ...], rng: np.random.Generator
-    ) -> tuple[slice, ...]:
-        """Lay a patch so that the anchor is anywhere inside it, and all of it inside the image."""
-        starts = anchor - rng.integers(0, self.patch_zyx)
-        starts = np.clip(starts, 0, np.subtract(shape, self.patch_zyx))
-        return tuple(slice(int(a), int(a) + n) for a, n in zip(starts, self.patch_zyx, strict=True))
+
+def _zoomed_size(patch_zyx: ShapeZYX, shape: tuple[int, ...], rng: np.random.Generator) -> ShapeZYX:
+    """Choose how large a part of the image becomes a patch; slices are not zoomed."""
+    z, y, x = patch_zyx
+    if rng.random() >= SHARE:
+        return patch_zyx
+    factor = MAX_ZOOM ** rng.uniform(-1, 1)
+    return z, min(shape[1], max(1, round(y * factor))), min(shape[2], max(1, round(x * factor)))
+
+
+def _window(
+    anchor: Int64, size: ShapeZYX, shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[slice, ...]:
+    """Lay a patch so that the anchor is anywhere inside it, and all of it inside the image."""
+    starts = anchor - rng.integers(0, size)
+    starts = np.clip(starts, 0, np.subtract(shape, size))
+    return tuple(slice(int(a), int(a) + n) for a, n in zip(starts, size, strict=True))
+
+
+def _resized(image: Float32, mask: UInt8, shape_zyx: ShapeZYX) -> tuple[Float32, UInt8]:
+    """Interpolate the image linearly to the shape of a patch; take the nearest class."""
+    if mask.shape == shape_zyx:
+        return image, mask
+    sides = list(zip(shape_zyx[1:], mask.shape[1:], strict=True))
+    at = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in sides]
+    near = [np.clip(np.rint(p), 0, m - 1).astype(int) for p, (_, m) in zip(at, sides, strict=True)]
+    for axis, places in enumerate(at, start=1):
+        low = np.clip(np.floor(places).astype(int), 0, max(0, image.shape[axis] - 2))
+        high = np.minimum(low + 1, image.shape[axis] - 1)
+        part = np.clip(places - low, 0, 1).astype(np.float32)
+        part = part.reshape([-1 if a == axis else 1 for a in range(4)])
+        image = image.take(low, axis) * (1 - part) + image.take(high, axis) * part
+    return image, mask[:, near[0][:, None], near[1]]
 
 
 def _at_least(item: AnnotatedImage, shape_zyx: ShapeZYX) -> AnnotatedImage:
@@ -124,3 +157,22 @@ def _dimmed(image: Float32, rng: np.random.Generator) -> Float32:
     """Change brightness and contrast, all channels alike."""
     gain = np.float32(MAX_GAIN ** rng.uniform(-1, 1))
     return image * gain + np.float32(rng.uniform(-MAX_OFFSET, MAX_OFFSET))
+
+
+def _bent(image: Float32, rng: np.random.Generator) -> Float32:
+    """Change the gamma between the darkest and the brightest value of some patches."""
+    if rng.random() >= SHARE:
+        return image
+    low, high = image.min(), image.max()
+    if low == high:
+        return image
+    gamma = np.float32(MAX_GAMMA ** rng.uniform(-1, 1))
+    return ((image - low) / (high - low)) ** gamma * (high - low) + low
+
+
+def _noisy(image: Float32, rng: np.random.Generator) -> Float32:
+    """Add noise to some patches."""
+    if rng.random() >= SHARE:
+        return image
+    noise = rng.standard_normal(image.shape, np.float32)
+    return image + np.float32(rng.uniform(0, MAX_NOISE)) * noise

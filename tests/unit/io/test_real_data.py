@@ -96,3 +96,17 @@ def test_16_bit_and_3d_files_are_read_as_they_are():
     mask = read_mask(real_data("flyem_medulla3d") / "masks" / "z064-087.tif")
     assert mask.shape == (24, 250, 250)
     assert np.unique(mask).tolist() == [0, 1]
+
+
+def test_a_duplicate_is_left_out_of_one_split():
+    root, where = real_data("dsb2018"), {"modality": "fluorescence"}
+    _, report = load_dataset(
+        root, where=where, allow_shared_groups=True, exclude={"train": ["538b7673d507014d"]}
+    )
+    assert len(report.rows) == 47
+    assert any("538b7673d507014d was left out of train" in w for w in report.warnings)
+    with pytest.raises(InputError, match="nowhere in val, which is not there"):
+        load_dataset(
+            root, where=where, allow_shared_groups=True,
+            exclude={"train": ["538b7673d507014d"], "val": ["nowhere"]},
+        )  # fmt: skip

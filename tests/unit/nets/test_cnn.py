@@ -8,10 +8,12 @@ from spixgraph.arrays import ImageZYXC, ShapeZYX
 from spixgraph.errors import InputError
 from spixgraph.nets.cnn import (
     PixelUNet,
+    auto_window,
     build_cnn,
     cnn_probabilities,
     pad_by_reflection,
     predict_cnn,
+    predict_cnn_rows,
     require_window,
     standardised,
 )
@@ -115,3 +117,55 @@ def test_bad_arguments_are_refused() -> None:
         build_cnn(n_dims=1, n_channels=1, n_classes=2, channels=CHANNELS)
     with pytest.raises(InputError, match="Z must be 1"):
         predict_cnn(build(2), picture((2, 16, 16)), window_zyx=WINDOW_2D, overlap=0.2, device="cpu")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("n_dims", "shape"), [(2, (1, 100, 45)), (3, (5, 40, 33))])
+def test_bands_are_what_monai_gives_for_the_whole(n_dims: int, shape: ShapeZYX) -> None:
+    from monai.inferers import sliding_window_inference
+
+    window = WINDOW_2D if n_dims == 2 else WINDOW_3D
+    net, image = build(n_dims).eval(), picture(shape)
+    padded = pad_by_reflection(standardised(image), window)
+    pixels = torch.from_numpy(np.moveaxis(padded, -1, 0)[None])
+    wanted = sliding_window_inference(
+        pixels if n_dims == 3 else pixels[:, :, 0], window[3 - n_dims :], 4,
+        lambda part: net(part).softmax(1), overlap=0.25, mode="gaussian",
+    )[0]  # fmt: skip
+    got = cnn_probabilities(net, image, window_zyx=window, overlap=0.25, device="cpu")
+    wanted_whole = wanted.reshape(-1, *padded.shape[:3])[:, : shape[0], : shape[1], : shape[2]]
+    np.testing.assert_allclose(got, wanted_whole.numpy(), atol=2e-3)
+
+
+def test_rows_are_read_a_band_at_a_time() -> None:
+    net, image = build(2), picture((1, 400, 20))
+    asked: list[slice] = []
+
+    def read(rows: slice) -> ImageZYXC:
+        asked.append(rows)
+        return image[:, rows]
+
+    mask = predict_cnn_rows(
+        net, read, (1, 400, 20), window_zyx=WINDOW_2D, overlap=0.25, device="cpu"
+    )
+    wanted = predict_cnn(net, image, window_zyx=WINDOW_2D, overlap=0.25, device="cpu")
+    np.testing.assert_array_equal(mask, wanted)
+    assert max(rows.stop - rows.start for rows in asked) <= 256
+    assert sum(rows.stop - rows.start for rows in asked) <= 3 * 400
+
+
+@pytest.mark.parametrize(
+    ("n_dims", "shape", "wanted"),
+    [
+        (2, (1, 1024, 1024), (1, 192, 192)),
+        (2, (1, 512, 9072), (1, 192, 192)),
+        (2, (1, 100, 300), (1, 112, 192)),
+        (2, (1, 7, 7), (1, 32, 32)),
+        (3, (3, 200, 200), (4, 64, 64)),
+        (3, (60, 40, 300), (16, 48, 64)),
+    ],
+)
+def test_the_patch_fits_the_images(n_dims: int, shape: ShapeZYX, wanted: ShapeZYX) -> None:
+    window = auto_window([shape], n_dims=n_dims, levels=5)
+    assert window == wanted
+    require_window(window, n_dims=n_dims, levels=5)
