@@ -29,11 +29,7 @@ def main(data: Path, runs: Path) -> None:
         if not target.is_file() or target.read_bytes() != tracked.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tracked, target)
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    for override in ("real", name):
-        path = Path("pipelines/overrides") / f"{override}.yaml"
-        if path.is_file():
-            params = merged(params, yaml.safe_load(path.read_text(encoding="utf-8")))
+    params = settings_for(name)
     params["prepare"]["source"] = str(data.resolve())
     params["export"]["model_name"] = f"spixgraph-{name.replace('_', '-').lower()}"
     Params.model_validate(params)
@@ -42,6 +38,16 @@ def main(data: Path, runs: Path) -> None:
     config = f"[core]\n    analytics = false\n    no_scm = true\n[cache]\n    dir = {cache}\n"
     _write_if_changed(workspace / ".dvc" / "config", config)
     print(f"workspace {workspace} is ready for {data.resolve()}")
+
+
+def settings_for(name: str) -> dict[str, Any]:
+    """Return params.yaml with the overrides for real data and for the data set of this name."""
+    params: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    for override in ("real", name):
+        path = Path("pipelines/overrides") / f"{override}.yaml"
+        if path.is_file():
+            params = merged(params, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return params
 
 
 def _tracked_files() -> list[Path]:

@@ -1,61 +1,23 @@
-"""Accuracy and cost of graph models against the U-Net, over data sets: `make benchmark-accuracy`.
+"""Tables and picture of the benchmark, from its cells."""
 
-Reads the reports that `make real` leaves in workspaces, and writes one page with a table over data
-sets, a picture of accuracy against cost, and the tables of each set; the reports that it was made
-from lie beside it.
-
-    python -m benchmarks.accuracy runs/usiigaci_phase runs/axon_sem --out docs/benchmarks
-"""
-
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from spixgraph.evaluate.markdown import markdown_table, report_markdown
-from spixgraph.evaluate.report import Report
 from spixgraph.evaluate.tables import UNKNOWN, Table, number, score, speed_mp_s
-from spixgraph.files import atomic_path, canonical_json, read_json
+from spixgraph.files import atomic_path
 
 MODELS = ("gnn", "cnn", "mlp", "paper")
 _COLOURS = {"gnn": "#0072b2", "cnn": "#d55e00", "mlp": "#009e73", "paper": "#999999"}
 
-_INTRODUCTION = """# Accuracy and cost
-
-`make benchmark-accuracy SETS="..."` runs the pipeline of `dvc.yaml` on each data set, with the
-settings of `params.yaml` and `pipelines/overrides/`, and writes this page. What is done already is
-not done again. Settings were chosen on train and val; figures are of the test split, counts pooled
-over images. Several seeds stand as mean and, in brackets, half the range. Seconds of training hold
-superpixels and graphs of the training images; inference runs from the image file to the mask.
-"""
-
 Entry = dict[str, Any]
+Group = dict[str, Any]
+"""The cells of one data set as `models`, and the best of each `ceiling`."""
 Figure = Callable[[Entry], float | None]
 
 
-def main() -> None:
-    """Write accuracy.md, accuracy.png and accuracy/<data set>.json."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workspaces", nargs="+", type=Path, help="folders made by `make real`")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
-    options = parser.parse_args()
-    reports = [read_json(path / "reports/report.json") for path in options.workspaces]
-    for report in reports:
-        _write(options.out / "accuracy" / f"{report['dataset']}.json", canonical_json(report))
-    _write(options.out / "accuracy.md", page(reports))
-    draw(reports, options.out / "accuracy.png")
-
-
-def page(reports: Sequence[Report]) -> str:
-    """Put all tables together, as Markdown."""
-    parts = [_INTRODUCTION, markdown_table(accuracy_table(reports))]
-    parts += [markdown_table(cost_table(reports)), "![accuracy against cost](accuracy.png)"]
-    parts += [f"## {report['dataset']}\n\n{report_markdown(report)}" for report in reports]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def accuracy_table(reports: Sequence[Report]) -> Table:
+def accuracy_table(reports: Sequence[Group]) -> Table:
     """Macro IoU of each model, and what the GNN gains on the others."""
     rows = tuple(
         (
@@ -72,7 +34,7 @@ def accuracy_table(reports: Sequence[Report]) -> Table:
     return Table("Accuracy", (*head, "one class per superpixel at best"), rows)
 
 
-def cost_table(reports: Sequence[Report]) -> Table:
+def cost_table(reports: Sequence[Group]) -> Table:
     """Time and memory of the GNN as parts of the U-Net's."""
     figures = {
         "training time": train_seconds,
@@ -117,13 +79,13 @@ def _boundary_f1(entry: Entry) -> float | None:
     return value
 
 
-def _values(report: Report, model: str, figure: Figure) -> list[float]:
+def _values(report: Group, model: str, figure: Figure) -> list[float]:
     """Figures of all seeds of a model that are known."""
     found = [figure(entry) for entry in report["models"] if entry["name"] == model]
     return [value for value in found if value is not None]
 
 
-def _spread(report: Report, model: str, figure: Figure) -> str:
+def _spread(report: Group, model: str, figure: Figure) -> str:
     values = _values(report, model, figure)
     if not values:
         return UNKNOWN
@@ -131,17 +93,17 @@ def _spread(report: Report, model: str, figure: Figure) -> str:
     return f"{text} ({(max(values) - min(values)) / 2:.3f})" if len(values) > 1 else text
 
 
-def _difference(report: Report, figure: Figure, other: str) -> str:
+def _difference(report: Group, figure: Figure, other: str) -> str:
     ours, theirs = _values(report, "gnn", figure), _values(report, other, figure)
     return f"{mean(ours) - mean(theirs):+.3f}" if ours and theirs else UNKNOWN
 
 
-def _ratio(report: Report, figure: Figure) -> str:
+def _ratio(report: Group, figure: Figure) -> str:
     ours, theirs = _values(report, "gnn", figure), _values(report, "cnn", figure)
     return number(mean(ours) / mean(theirs)) if ours and theirs and mean(theirs) else UNKNOWN
 
 
-def draw(reports: Sequence[Report], path: Path) -> None:
+def draw(reports: Sequence[Group], path: Path) -> None:
     """Draw macro IoU against three costs, one dot per data set and model."""
     from matplotlib.figure import Figure as Canvas
 
@@ -170,13 +132,3 @@ def draw(reports: Sequence[Report], path: Path) -> None:
     canvas.legend(handles=handles, loc="outside right center", frameon=False)
     with atomic_path(path) as part:
         canvas.savefig(part, format="png", dpi=110, metadata={"Software": None})
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

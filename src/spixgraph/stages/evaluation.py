@@ -39,11 +39,11 @@ def evaluate(run: Run) -> None:
         for model, seed in trained_models(run):
             log.info("predicting with %s, seed %d", model, seed)
             alone(predict_masks, run, model, seed)
-            results = _count_model(run, prepared, model, seed)
+            results = count_model(run, prepared, model, seed)
             write_json(folder / f"{model}-seed{seed}.json", results)
             metrics.setdefault(model, {})[f"seed{seed}"] = _headlines(results)
         for recipe in counted_recipes(run):
-            write_json(folder / f"ceiling-{recipe}.json", _count_ceiling(run, prepared, recipe))
+            write_json(folder / f"ceiling-{recipe}.json", count_ceiling(run, prepared, recipe))
     write_json(run.layout.metrics, metrics)
 
 
@@ -96,7 +96,7 @@ def load_results(
 ) -> tuple[int, tuple[ImageResult, ...]]:
     """Read the number of parameters and the counts of one model."""
     stored = read_json(run.layout.evaluation / f"{model}-seed{seed}.json")
-    return stored["n_parameters"], _results(stored["splits"][split])
+    return stored["n_parameters"], results_of(stored["splits"][split])
 
 
 def load_ceiling(run: Run, recipe: str, split: Split) -> Ceiling:
@@ -104,13 +104,14 @@ def load_ceiling(run: Run, recipe: str, split: Split) -> Ceiling:
     stored = read_json(run.layout.evaluation / f"ceiling-{recipe}.json")[split]
     return Ceiling(
         recipe=recipe,
-        per_image=_results(stored["images"]),
+        per_image=results_of(stored["images"]),
         n_nodes=stored["n_nodes"],
         megapixels=stored["megapixels"],
     )
 
 
-def _count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> dict[str, Any]:
+def count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> dict[str, Any]:
+    """Count the masks of one model: its name, seed, size, and the images of each split."""
     masks = run.layout.masks(model, seed)
     checkpoint = read_json(run.layout.checkpoint(model, seed) / "checkpoint.json")
     return {
@@ -127,7 +128,8 @@ def _count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> d
     }
 
 
-def _count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str, Any]:
+def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str, Any]:
+    """Count the best mask of one class per superpixel, of each split."""
     counted: dict[str, Any] = {}
     for split in SPLITS:
         images, n_nodes = [], 0
@@ -160,7 +162,8 @@ def _as_json(result: ImageResult) -> dict[str, Any]:
     }
 
 
-def _results(stored: Sequence[dict[str, Any]]) -> tuple[ImageResult, ...]:
+def results_of(stored: Sequence[dict[str, Any]]) -> tuple[ImageResult, ...]:
+    """Turn stored counts of images back into values."""
     return tuple(
         ImageResult(
             id=image["id"],
@@ -172,6 +175,6 @@ def _results(stored: Sequence[dict[str, Any]]) -> tuple[ImageResult, ...]:
 
 
 def _headlines(results: dict[str, Any]) -> dict[str, Any]:
-    scored = {s: pooled_metrics(_results(images)) for s, images in results["splits"].items()}
+    scored = {s: pooled_metrics(results_of(images)) for s, images in results["splits"].items()}
     names = ("accuracy", "macro_iou", "macro_f1", "boundary_f1")
     return {split: {name: metrics[name] for name in names} for split, metrics in scored.items()}

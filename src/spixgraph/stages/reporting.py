@@ -90,7 +90,7 @@ def _report(run: Run) -> tuple[Report, dict[PictureKey, UInt8]]:
         notes=[*_NOTES, *prepared.warnings],
     )
     for entry in report["models"]:
-        entry["train"]["graph_seconds"] = _graph_seconds(run, prepared, entry["name"])
+        entry["train"]["graph_seconds"] = graph_seconds(run, prepared, entry["name"])
     if run.layout.selected.is_file():
         chosen = read_json(run.layout.selected)
         report = with_selection(
@@ -130,7 +130,7 @@ def _cost(run: Run, step: str, model: str, seed: int) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _graph_seconds(run: Run, prepared: Prepared, model: str) -> float | None:
+def graph_seconds(run: Run, prepared: Prepared, model: str) -> float | None:
     """Seconds for superpixels and graphs of the training and validation images."""
     if model == "cnn":
         return 0.0

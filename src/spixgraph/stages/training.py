@@ -51,7 +51,7 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
             "settings": getattr(run.params.train, model).model_dump(mode="json"),
             "device": run.params.train.device,
             "threads": run.params.train.threads,
-            "code": code_sha256(*_code_of(model)),
+            "code": code_sha256(*code_of(model)),
         }
     )
     note = run.layout.cost("made_from", f"{model}-seed{seed}")
@@ -63,7 +63,7 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
     write_json(note, made_from)
 
 
-def _code_of(model: ModelName) -> tuple[str, ...]:
+def code_of(model: ModelName) -> tuple[str, ...]:
     """Name the code that a training depends on.
 
     A U-Net takes hours, so of what it shares with the graph networks (loop, losses, schedule)

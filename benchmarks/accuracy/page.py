@@ -1,0 +1,125 @@
+"""The page of the benchmark: what is known, against the goals, and what is missing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.accuracy.cells import Cell
+from benchmarks.accuracy.tables import (
+    MODELS,
+    Group,
+    accuracy_table,
+    cost_table,
+    draw,
+    train_seconds,
+)
+from spixgraph.evaluate.markdown import markdown_table
+from spixgraph.evaluate.tables import UNKNOWN, Table, number, score
+from spixgraph.files import atomic_path, read_json
+
+SETS = (
+    "plantseg_nuclei3d", "nist_hesc_colonies", "axon_tem", "pyimsegm_ovary", "dsb2018",
+    "flyem_medulla3d", "axon_sem", "usiigaci_phase", "nasa_meltpool_strips",
+)  # fmt: skip
+
+_INTRODUCTION = """# Accuracy and cost
+
+`make benchmark-accuracy DATA=...` runs each data set, model and seed in a process of its own and
+writes this page. Settings are those of `params.yaml` and `pipelines/overrides/`, chosen on train
+and val; figures are of the test split, counts pooled over images. Several seeds stand as mean and,
+in brackets, half the range. Seconds of training hold superpixels and graphs of the training
+images; inference runs from the image file to the mask. The JSON behind each figure, with the
+curve of each training and the threads it had, lies in [accuracy/](accuracy/). **Cells that are
+not there were not run, and nothing is concluded about them.**
+"""
+
+
+def known_cells(folder: Path) -> list[Cell]:
+    """Read the cells that lie below `folder`, in a fixed order."""
+    return [read_json(path) for path in sorted(folder.glob("*/*-seed*.json"))]
+
+
+def write_page(cells: Sequence[Cell], out: Path, *, sets: Sequence[str]) -> None:
+    """Write accuracy.md and, where there is a cell, accuracy.png."""
+    groups = grouped(cells, sets)
+    out.mkdir(parents=True, exist_ok=True)
+    if groups:
+        draw(groups, out / "accuracy.png")
+    with atomic_path(out / "accuracy.md") as part:
+        part.write_text(page(groups, sets), encoding="utf-8")
+
+
+def grouped(cells: Sequence[Cell], sets: Sequence[str]) -> list[Group]:
+    """Put the cells of each data set together; sets without any are left out."""
+    names = [*sets, *sorted({c["dataset"] for c in cells} - set(sets))]
+    groups = []
+    for name in names:
+        own = [c for c in cells if c["dataset"] == name]
+        rag = [c["ceiling"] for c in own if c["name"] in ("gnn", "mlp") and c["ceiling"]]
+        if own:
+            groups.append(
+                {"dataset": name, "models": own, "ceiling": {"rag": rag[0] if rag else {}}}
+            )
+    return groups
+
+
+def page(groups: Sequence[Group], sets: Sequence[str]) -> str:
+    """Put all tables together, as Markdown."""
+    parts = [_INTRODUCTION, missing(groups, sets)]
+    if groups:
+        parts += [markdown_table(accuracy_table(groups)), goal(groups)]
+        parts += [markdown_table(cost_table(groups)), "![accuracy against cost](accuracy.png)"]
+        parts += [markdown_table(course_table(groups))]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def missing(groups: Sequence[Group], sets: Sequence[str]) -> str:
+    """Say which models have no cell at all, set by set."""
+    found = {g["dataset"]: {c["name"] for c in g["models"]} for g in groups}
+    lines = []
+    for name in sets:
+        absent = [model for model in MODELS if model not in found.get(name, set())]
+        if absent:
+            lines.append(f"- {name}: {', '.join(absent)}")
+    return "Missing cells:\n\n" + "\n".join(lines) if lines else "No cell is missing."
+
+
+def goal(groups: Sequence[Group]) -> str:
+    """Say on how many sets the goal for accuracy is met, of those where it can be judged."""
+    differences = {}
+    for group in groups:
+        values = {
+            name: [c["metrics"]["macro_iou"] for c in group["models"] if c["name"] == name]
+            for name in ("gnn", "cnn")
+        }
+        if all(values.values()):
+            differences[group["dataset"]] = mean(values["gnn"]) - mean(values["cnn"])
+    if not differences:
+        return "Goal (gnn - cnn >= 0 on 7 of 9 sets, > -0.01 on the rest): no set has both models."
+    reached = sum(d >= 0 for d in differences.values())
+    behind = [name for name, d in differences.items() if d <= -0.01]
+    return (
+        f"Goal (gnn - cnn >= 0 on 7 of 9 sets, > -0.01 on the rest): {len(differences)} sets have "
+        f"both models; gnn is at or above on {reached}; more than 0.01 behind on "
+        f"{', '.join(behind) or 'none'}."
+    )
+
+
+def course_table(groups: Sequence[Group]) -> Table:
+    """Give each training: seconds, epochs and why it ended."""
+    rows = tuple(
+        (
+            group["dataset"],
+            c["name"],
+            str(c["seed"]),
+            score(c["val_metrics"]["macro_iou"]),
+            score(c["metrics"]["macro_iou"]),
+            number(train_seconds(c)) if train_seconds(c) is not None else UNKNOWN,
+            str(len(c["train"].get("curve", []))),
+            c["train"].get("ended_by", UNKNOWN),
+        )
+        for group in groups
+        for c in group["models"]
+    )
+    head = ("data set", "model", "seed", "val macro IoU", "test macro IoU", "train s")
+    return Table("Each training", (*head, "epochs", "ended by"), rows)
