@@ -28,6 +28,8 @@ _QUICK = {
         "gnn": {"hidden": 16, "layers": 2, "epochs": 4, "max_minutes": None},
         "paper": {"hidden": 16, "epochs": 4},
         "mlp": {"hidden": 16, "epochs": 4},
+        "forest": {"trees": 10},
+        "boosting": {"rounds": 10},
         "cnn": {"channels": [8, 16, 32], "batch": 2, "epochs": 3, "steps_per_epoch": 5,
                 "max_minutes": None},
     }

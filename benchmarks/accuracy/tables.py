@@ -8,8 +8,15 @@ from typing import Any
 from spixgraph.evaluate.tables import UNKNOWN, Table, number, score, speed_mp_s
 from spixgraph.files import atomic_path
 
-MODELS = ("gnn", "cnn", "mlp", "paper")
-_COLOURS = {"gnn": "#0072b2", "cnn": "#d55e00", "mlp": "#009e73", "paper": "#999999"}
+MODELS = ("gnn", "cnn", "mlp", "forest", "boosting", "paper")
+_COLOURS = {
+    "gnn": "#0072b2",
+    "cnn": "#d55e00",
+    "mlp": "#009e73",
+    "forest": "#cc79a7",
+    "boosting": "#e69f00",
+    "paper": "#999999",
+}
 
 Entry = dict[str, Any]
 Group = dict[str, Any]

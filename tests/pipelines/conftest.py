@@ -26,6 +26,8 @@ TINY: dict[str, Any] = {
         "paper": {"hidden": 16, "epochs": 4},
         "mlp": {"hidden": 16, "epochs": 4},
         "cnn": {"channels": [8, 16, 32], "patch_px": 64, "batch": 2, "epochs": 2},
+        "forest": {"trees": 5},
+        "boosting": {"rounds": 5},
     },
 }
 

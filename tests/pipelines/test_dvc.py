@@ -13,6 +13,8 @@ from skimage.io import imread, imsave
 from spixgraph.files import sha256_tree
 from tests.pipelines.conftest import commit, run
 
+NETWORKS, TREES = ("gnn", "cnn", "paper", "mlp"), ("forest", "boosting")
+
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
 
 
@@ -25,7 +27,7 @@ def reproduced(workspace: Path) -> Path:
 
 def test_repro_makes_a_verified_bundle_and_a_report(reproduced: Path):
     report = json.loads((reproduced / "reports/report.json").read_text())
-    assert {m["name"] for m in report["models"]} == {"gnn", "cnn", "paper", "mlp"}
+    assert {m["name"] for m in report["models"]} == {*NETWORKS, *TREES}
     for model in report["models"]:
         assert {"seconds", "peak_rss_bytes", "peak_gpu_bytes"} <= model["train"].keys()
         assert model["train"]["seconds"] > 0
@@ -48,7 +50,7 @@ def test_every_run_is_tracked_with_memory(reproduced: Path):
         " (runs['metrics.test_macro_iou'] >= 0).all())"
     )
     said = run("python", "-c", code, cwd=reproduced).stdout
-    assert "['cnn', 'gnn', 'mlp', 'paper'] True True" in said
+    assert "['boosting', 'cnn', 'forest', 'gnn', 'mlp', 'paper'] True True" in said
 
 
 def test_the_lines_of_the_readme_run(reproduced: Path):

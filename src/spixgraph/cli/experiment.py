@@ -13,14 +13,15 @@ from rich.markdown import Markdown
 from spixgraph.config.params import ModelName, Params, load_params
 from spixgraph.errors import InputError
 
-_MODELS = ("gnn", "cnn", "paper", "mlp")
+_NETWORKS = ("gnn", "cnn", "paper", "mlp")
+_MODELS = (*_NETWORKS, "forest", "boosting")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for results.")
-@click.option("--models", default="gnn,cnn,paper,mlp", show_default=True, help="Which networks.")
-@click.option("--seeds", default=1, show_default=True, help="Number of seeds per network.")
+@click.option("--models", default=",".join(_MODELS), show_default=True, help="Which models.")
+@click.option("--seeds", default=1, show_default=True, help="Number of seeds per model.")
 @click.option(
     "--max-minutes-per-model", type=click.FloatRange(min=0, min_open=True), help="Training limit."
 )
@@ -92,7 +93,7 @@ def _changed(
     values["prepare"]["allow_shared_groups"] |= allow_shared_groups
     values["train"]["seeds"] = tuple(range(seeds))
     if max_minutes is not None:
-        for model in _MODELS:
+        for model in _NETWORKS:
             values["train"][model]["max_minutes"] = max_minutes
     return Params.model_validate(values)
 

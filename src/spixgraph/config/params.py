@@ -18,7 +18,7 @@ from spixgraph.config.recipe import (
 )
 from spixgraph.errors import InputError
 
-ModelName = Literal["gnn", "cnn", "paper", "mlp"]
+ModelName = Literal["gnn", "cnn", "paper", "mlp", "forest", "boosting"]
 NodeModelName = Literal["gnn", "paper", "mlp"]
 RecipeName = Literal["rag", "paper"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -110,6 +110,21 @@ class CnnTraining(_Strict):
     max_minutes: float | None = Field(default=None, gt=0)
 
 
+class ForestTraining(_Strict):
+    """How the random forest is grown."""
+
+    trees: int = Field(default=100, gt=0)
+    min_leaf: int = Field(default=3, gt=0, description="fewest superpixels of a leaf")
+
+
+class BoostingTraining(_Strict):
+    """How gradient boosting grows; the best round on validation is kept."""
+
+    rounds: int = Field(default=150, gt=0)
+    leaves: int = Field(default=31, gt=1, description="of a tree")
+    learning_rate: float = Field(default=0.1, gt=0)
+
+
 class TrainSection(_Strict):
     """Seeds, device and one section per model."""
 
@@ -122,6 +137,8 @@ class TrainSection(_Strict):
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(layers=0)
     cnn: CnnTraining = CnnTraining()
+    forest: ForestTraining = ForestTraining()
+    boosting: BoostingTraining = BoostingTraining()
 
 
 class EvaluateSection(_Strict):

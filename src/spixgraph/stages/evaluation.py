@@ -49,7 +49,7 @@ def evaluate(run: Run) -> None:
 
 def trained_models(run: Run) -> list[tuple[ModelName, int]]:
     """List model and seed of each checkpoint that the settings ask for."""
-    models: tuple[ModelName, ...] = ("gnn", "cnn", "paper", "mlp")
+    models: tuple[ModelName, ...] = ("gnn", "cnn", "paper", "mlp", "forest", "boosting")
     pairs = [(model, seed) for model in models for seed in run.params.train.seeds]
     return [(m, s) for m, s in pairs if run.layout.checkpoint(m, s).is_dir()]
 

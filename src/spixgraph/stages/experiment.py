@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast, get_args
 
-from spixgraph.config.params import ModelName, Params
+from spixgraph.config.params import ModelName, NodeModelName, Params
 from spixgraph.errors import InputError
 from spixgraph.evaluate.report import Report
 from spixgraph.stages.bundles import export_model, export_selected, verify
@@ -40,14 +41,14 @@ def experiment(dataset: Path, out: Path, params: Params, models: Sequence[ModelN
     InputError
         If no graph model is named, or the data set is not fit.
     """
-    node_models = [model for model in models if model != "cnn"]
+    node_models = [cast("NodeModelName", m) for m in models if m in get_args(NodeModelName)]
     if not node_models:
         raise InputError(f"models must hold gnn, paper or mlp, got {list(models)}; add one")
     candidates = {"candidates": tuple(node_models)}
     params = params.model_copy(update={"select": params.select.model_copy(update=candidates)})
     run = Run(Layout(out / "work"), dataset, params)
     prepare(run)
-    for recipe in sorted({recipe_of(model) for model in node_models}):
+    for recipe in sorted({recipe_of(model) for model in models if model != "cnn"}):
         log.info("superpixels and graphs: %s", recipe)
         make_superpixels(run, recipe)
         make_graphs(run, recipe)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn
 from spixgraph.train.devices import pick_device
+from spixgraph.train.trees import TreeKind, load_trees
 
 SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float]]]
 """Maps an image to its mask and the seconds of each step."""
@@ -27,6 +28,8 @@ SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float
 
 def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
     """Load the checkpoint of a model and seed."""
+    if model in get_args(TreeKind):
+        return partial(_segment_by_nodes, _tree_model(run, model, seed))
     device = pick_device(run.params.train.device)
     trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
     if isinstance(trained, TrainedCnn):
@@ -42,6 +45,17 @@ def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
         scaled_per_image=trained.pixel_scaling is not None,
     )
     return partial(_segment_by_nodes, node_model)
+
+
+def _tree_model(run: Run, model: ModelName, seed: int) -> NodeModel:
+    trees = load_trees(run.layout.checkpoint(model, seed))
+    return NodeModel(
+        recipe=recipe_for(run, recipe_of(model)),
+        node_scaling=trees.node_scaling,
+        edge_scaling=trees.edge_scaling,
+        predictor=trees,
+        class_ids=np.arange(len(trees.trees.start), dtype=np.uint8),
+    )
 
 
 class TorchPredictor:

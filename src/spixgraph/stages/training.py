@@ -25,6 +25,7 @@ from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
+from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def code_of(model: ModelName) -> tuple[str, ...]:
 def _train(run: Run, model: ModelName, seed: int) -> None:
     """Train and track one network; call it in a process of its own."""
     prepared = load_prepared(run)
-    settings: NodeTraining | CnnTraining = getattr(run.params.train, model)
+    settings = getattr(run.params.train, model)
     with training_run(
         experiment=f"spixgraph-{run.name}",
         run_name=f"{model}-seed{seed}",
@@ -93,16 +94,20 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
             "baseline_rss_bytes": memory.baseline_rss_bytes,
             "peak_gpu_bytes": peak_gpu_bytes(),
         }
-        save_checkpoint(
-            run.layout.checkpoint(model, seed),
-            trained,
-            extra={"recipe": _recipe(run, model), "data_sha256": prepared.sha256},
-        )
+        extra = {"recipe": _recipe(run, model), "data_sha256": prepared.sha256}
+        course: dict[str, Any] = {}
+        summary = {"n_parameters": trained.n_parameters}
+        if isinstance(trained, TrainedTrees):
+            save_trees(run.layout.checkpoint(model, seed), trained, extra=extra)
+            summary["n_rounds"] = trained.n_rounds
+        else:
+            save_checkpoint(run.layout.checkpoint(model, seed), trained, extra=extra)
+            course = _course(trained.history, settings)
+            summary["best_epoch"] = trained.best_epoch
         write_json(
             run.layout.cost("train", f"{model}-seed{seed}"),
-            {**cost, **_course(trained.history, settings), "run_id": tracked.run_id},
+            {**cost, **course, "run_id": tracked.run_id},
         )
-        summary = {"n_parameters": trained.n_parameters, "best_epoch": trained.best_epoch}
         tracked.log_metrics({f"train_{key}": value for key, value in (cost | summary).items()})
     run.layout.resume(model, seed).unlink(missing_ok=True)
 
@@ -122,8 +127,12 @@ def _fit(
     seed: int,
     settings: Any,
     tracked: TrackedRun,
-) -> TrainedNodeNet | TrainedCnn:
+) -> TrainedNodeNet | TrainedCnn | TrainedTrees:
     """Read the data of the model and train it."""
+    train, val = prepared.split("train"), prepared.split("val")
+    if model == "forest" or model == "boosting":
+        ours, theirs = (load_graphs(run, recipe_of(model), items) for items in (train, val))
+        return train_trees(model, ours, theirs, settings, seed=seed)
     common: dict[str, Any] = {
         "seed": seed,
         "device": pick_device(run.params.train.device),
@@ -136,7 +145,6 @@ def _fit(
         return train_cnn(
             images["train"], images["val"], settings, n_classes=prepared.n_classes, **common
         )
-    train, val = prepared.split("train"), prepared.split("val")
     samples = None
     if model != "paper":
         samples = load_pixel_samples(run, train), load_pixel_samples(run, val)
