@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real report test lint types contracts unit chains test-browser clean
+.PHONY: help env demo real benchmark-accuracy report test lint types contracts unit chains test-browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ real: env ## the same stages on a real data set: make real DATA=path/to/dataset
 	@test -n "$(DATA)" || { echo "say which data set: make real DATA=path/to/dataset"; exit 2; }
 	python -m pipelines.workspace "$(DATA)" runs
 	cd "runs/$(notdir $(patsubst %/,%,$(DATA)))" && PYTHONPATH=src dvc repro verify && python -m pipelines.where
+
+benchmark-accuracy: env ## accuracy and cost on many sets: make benchmark-accuracy DATA=path/to/sets [ARGS="--models cnn --minutes 60"], or ARGS=--quick
+	python -m benchmarks.accuracy $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 report: env ## write reports/ again from the stored evaluation
 	python -m pipelines.report

@@ -1,0 +1,40 @@
+"""The quick form of `make benchmark-accuracy`: cells run once, the page names missing ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import REPOSITORY, run
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
+
+
+def test_cells_are_kept_and_missing_ones_are_named(tmp_path: Path):
+    for folder in ("src", "benchmarks", "pipelines", "params.yaml"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    command = ["python", "-m", "benchmarks.accuracy", "--quick", "--models", "mlp,cnn,forest"]
+    first = run(*command, cwd=tmp_path)
+    assert "quick cnn seed 0: macro IoU on test" in first.stderr
+    out = tmp_path / "runs/accuracy/quick"
+    cells = {p.stem: p.read_bytes() for p in (out / "accuracy/quick").glob("*.json")}
+    assert set(cells) == {"mlp-seed0", "cnn-seed0", "forest-seed0"}
+    cnn = json.loads(cells["cnn-seed0"])
+    assert cnn["train"]["ended_by"] == "epochs"
+    assert len(cnn["train"]["curve"]) == 3
+    assert cnn["train"]["peak_rss_bytes"] > cnn["train"]["baseline_rss_bytes"]
+    page = (out / "accuracy.md").read_text()
+    assert "- quick: gnn, boosting, paper" in page
+    assert "no set has both models" in page
+    again = run(*command, cwd=tmp_path)
+    assert again.stderr.count("is known") == 3
+    assert cells == {p.stem: p.read_bytes() for p in (out / "accuracy/quick").glob("*.json")}
+
+
+def test_options_that_cannot_be_met_say_what_to_do(tmp_path: Path):
+    command = ("python", "-m", "benchmarks.accuracy")
+    said = run(*command, "--data", str(tmp_path), cwd=REPOSITORY, check=False)
+    assert said.returncode == 2
+    assert "name others by --sets" in said.stderr
+    said = run(*command, "--quick", "--models", "unet", cwd=REPOSITORY, check=False)
+    assert "--models must be of gnn" in said.stderr
