@@ -9,6 +9,7 @@ from urllib.parse import quote
 from spixgraph.evaluate.report import Report, best_and_worst
 from spixgraph.evaluate.tables import (
     Table,
+    budget_table,
     ceiling_table,
     class_table,
     image_table,
@@ -133,7 +134,10 @@ def _ceiling_section(report: Report) -> str:
         "The mask that gives each superpixel its most frequent true class. No model that gives "
         "one class per superpixel can pass its accuracy; the other scores are of the same mask."
     )
-    return f"<h2>Ceiling</h2>\n{_paragraph(text)}\n{_table(ceiling_table(report))}"
+    parts = [f"<h2>Ceiling</h2>\n{_paragraph(text)}\n{_table(ceiling_table(report))}"]
+    if (budget := budget_table(report)).rows:
+        parts.append(_table(budget))
+    return "\n".join(parts)
 
 
 def _picture_section(report: Report, pictures: Mapping[PictureKey, bytes | str]) -> str:

@@ -3,7 +3,13 @@
 import re
 
 from spixgraph.evaluate.report import Report
-from spixgraph.evaluate.tables import Table, ceiling_table, model_table, selection_sentence
+from spixgraph.evaluate.tables import (
+    Table,
+    budget_table,
+    ceiling_table,
+    model_table,
+    selection_sentence,
+)
 
 
 def report_markdown(report: Report) -> str:
@@ -23,6 +29,8 @@ def report_markdown(report: Report) -> str:
     parts = [head + f"{report['images']['n']} images", markdown_table(model_table(report))]
     if report["ceiling"]:
         parts.append(markdown_table(ceiling_table(report)))
+    if (budget := budget_table(report)).rows:
+        parts.append(markdown_table(budget))
     parts.append(_plain(selection_sentence(report)))
     parts.extend(f"- {_plain(note)}" for note in report["notes"])
     return "\n\n".join(parts) + "\n"

@@ -63,6 +63,21 @@ def ceiling_table(report: Report) -> Table:
     return Table("Ceiling: the best single class per superpixel", head, rows)
 
 
+def budget_table(report: Report) -> Table:
+    """Give the wrong pixels of each graph model, by where they come from."""
+    rows = []
+    for model in report["models"]:
+        budget = model.get("error_budget")
+        if budget and budget["annotated"]:
+            lost, won, missed = (budget[k] for k in ("superpixels", "won_back", "classifier"))
+            parts = (lost, -won, missed, lost - won + missed)
+            cells = (f"{100 * part / budget['annotated']:+.2f} %" for part in parts)
+            rows.append((model_label(report, model), *cells))
+    head = ("model", "superpixels lose", "won back", "classifier loses", "wrong in all")
+    caption = "Error budget: parts of the annotated pixels"
+    return Table(caption, head, tuple(rows))
+
+
 def image_table(report: Report, model: dict[str, Any]) -> Table:
     """Give the scores of one model on each image."""
     rows = tuple((image["id"], *_score_cells(image)) for image in model["per_image"])

@@ -11,6 +11,7 @@ import numpy as np
 from spixgraph.arrays import MaskZYX
 from spixgraph.config.params import ModelName, RecipeName
 from spixgraph.evaluate.boundary import BoundaryCounts, boundary_counts
+from spixgraph.evaluate.budget import ErrorBudget, error_budget
 from spixgraph.evaluate.counts import confusion
 from spixgraph.evaluate.report import pooled_metrics
 from spixgraph.evaluate.results import Ceiling, ImageResult
@@ -21,7 +22,7 @@ from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import read_labels
 from spixgraph.stages.models import open_checkpoint
 from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
-from spixgraph.stages.run import RECIPES, Run, alone
+from spixgraph.stages.run import RECIPES, Run, alone, recipe_of
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 
@@ -120,12 +121,38 @@ def count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> di
         "n_parameters": checkpoint["n_parameters"],
         "splits": {
             split: [
-                _as_json(_count(run, prepared, item, read_mask(masks / f"{item.id}.tif")))
+                _count_image(run, prepared, item, model, read_mask(masks / f"{item.id}.tif"))
                 for item in prepared.split(split)
             ]
             for split in SPLITS
         },
     }
+
+
+def _count_image(
+    run: Run, prepared: Prepared, item: PreparedItem, model: ModelName, mask: MaskZYX
+) -> dict[str, Any]:
+    """Count one predicted mask; with superpixels, say what their share in the errors is."""
+    counted = _as_json(_count(run, prepared, item, mask))
+    if model == "cnn":
+        return counted
+    truth = read_mask(run.source / item.mask)
+    best = ceiling_mask(read_labels(run, recipe_of(model), item.id), truth, prepared.n_classes)
+    return {**counted, "error_budget": asdict(error_budget(truth, best, mask))}
+
+
+def load_budget(run: Run, model: str, seed: int, split: Split) -> ErrorBudget | None:
+    """Add up the error budgets of the images of a split; None for a model without superpixels."""
+    images = read_json(run.layout.evaluation / f"{model}-seed{seed}.json")["splits"][split]
+    return total_budget(images)
+
+
+def total_budget(images: Sequence[dict[str, Any]]) -> ErrorBudget | None:
+    """Add up the stored error budgets of images, None where one has none."""
+    if not all("error_budget" in image for image in images):
+        return None
+    first, *rest = (ErrorBudget(**image["error_budget"]) for image in images)
+    return sum(rest, start=first)
 
 
 def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str, Any]:

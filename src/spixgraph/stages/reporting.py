@@ -1,6 +1,7 @@
 """The report: scores from the stored evaluation, costs from this workspace, pictures."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from spixgraph.files import atomic_path, canonical_json, read_json
 from spixgraph.io.masks import read_mask
 from spixgraph.stages.evaluation import (
     counted_recipes,
+    load_budget,
     load_ceiling,
     load_results,
     trained_models,
@@ -90,6 +92,8 @@ def _report(run: Run) -> tuple[Report, dict[PictureKey, UInt8]]:
         notes=[*_NOTES, *prepared.warnings],
     )
     for entry in report["models"]:
+        budget = load_budget(run, entry["name"], entry["seed"], "test")
+        entry["error_budget"] = budget and asdict(budget)
         entry["train"]["graph_seconds"] = graph_seconds(run, prepared, entry["name"])
     if run.layout.selected.is_file():
         chosen = read_json(run.layout.selected)
