@@ -1,4 +1,4 @@
-"""Stage `train`: one network (gnn, cnn, paper or mlp), all seeds."""
+"""Stage `train`: one model (gnn, cnn, paper, mlp, forest or boosting), all seeds."""
 
 import sys
 

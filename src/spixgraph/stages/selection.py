@@ -31,7 +31,7 @@ def select(run: Run) -> None:
         said = "; ".join(f"{name}: {', '.join(why)}" for name, why in faults.items())
         raise GateError(f"no candidate keeps the limits of `select` ({said}); raise a limit")
     best = max(fit, key=lambda c: (c["val_macro_iou"], -c["n_parameters"], _label(c)))
-    reason = _reason(best, candidates, faults)
+    reason = _reason(best, candidates, faults, limits)
     write_json(
         run.layout.selected,
         {
@@ -89,15 +89,29 @@ def _cost_per_megapixel(candidate: dict[str, Any], field: str) -> float:
 
 
 def _reason(
-    best: dict[str, Any], candidates: list[dict[str, Any]], faults: dict[str, list[str]]
+    best: dict[str, Any],
+    candidates: list[dict[str, Any]],
+    faults: dict[str, list[str]],
+    limits: SelectSection,
 ) -> str:
     others = [c for c in candidates if c is not best]
-    sentence = f"highest validation macro IoU ({best['val_macro_iou']:.4f})"
+    sentence = f"highest validation macro IoU ({best['val_macro_iou']:.4f}){_limits(limits)}"
     for c in others:
         out = faults[_label(c)]
         note = f"out: {', '.join(out)}" if out else f"{c['val_macro_iou']:.4f}"
         sentence += f"; {_label(c)} {note}"
     return sentence
+
+
+def _limits(limits: SelectSection) -> str:
+    """Say which limits the selected model had to keep."""
+    stated = (
+        ("parameters", limits.max_parameters),
+        ("bytes per megapixel", limits.max_inference_bytes_per_megapixel),
+        ("seconds per megapixel", limits.max_inference_seconds_per_megapixel),
+    )
+    parts = [f"{value:,g} {unit}" for unit, value in stated if value is not None]
+    return f" of those within {', '.join(parts)}" if parts else ""
 
 
 def _label(candidate: dict[str, Any]) -> str:

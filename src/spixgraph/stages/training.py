@@ -1,4 +1,4 @@
-"""Stage `train`: one network per model and seed, each in a process of its own."""
+"""Stage `train`: one network (or trees) per model and seed, each in a process of its own."""
 
 import logging
 import os

@@ -42,6 +42,7 @@ def test_a_model_above_a_limit_is_out(tmp_path: Path):
     select(run)
     chosen = read_json(run.layout.selected)
     assert chosen["name"] == "mlp"
+    assert "of those within 40 parameters" in chosen["reason"]
     assert "out: 50 parameters > 40" in chosen["reason"]
 
 
