@@ -7,14 +7,20 @@ on where it was, and cells that were run on several machines are put together by
 import logging
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spixgraph.config.params import ModelName, Params
 from spixgraph.evaluate.report import pooled_metrics
 from spixgraph.files import atomic_path, canonical_json, read_json, sha256_json
-from spixgraph.stages.evaluation import count_ceiling, count_model, predict_masks, results_of
+from spixgraph.stages.evaluation import (
+    count_ceiling,
+    count_model,
+    predict_masks,
+    results_of,
+    total_budget,
+)
 from spixgraph.stages.graphs import make_graphs, make_superpixels
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
@@ -100,7 +106,7 @@ class Bench:
         images = {split: results_of(counted["splits"][split]) for split in ("val", "test")}
         name = f"{model}-seed{seed}"
         train = read_json(run.layout.cost("train", name))
-        ceiling = None
+        ceiling, budget = None, total_budget(counted["splits"]["test"])
         if model != "cnn":
             best = count_ceiling(run, prepared, recipe_of(model))["test"]
             ceiling = {
@@ -122,6 +128,7 @@ class Bench:
             "train": {**train, "graph_seconds": graph_seconds(run, prepared, model)},
             "inference": read_json(run.layout.cost("inference", name))["test"],
             "ceiling": ceiling,
+            "error_budget": budget and asdict(budget),
             "settings": getattr(run.params.train, model).model_dump(mode="json"),
             "machine": {
                 "cores": os.cpu_count(),

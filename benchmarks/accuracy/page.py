@@ -14,7 +14,7 @@ from benchmarks.accuracy.tables import (
     train_seconds,
 )
 from spixgraph.evaluate.markdown import markdown_table
-from spixgraph.evaluate.tables import UNKNOWN, Table, number, score
+from spixgraph.evaluate.tables import UNKNOWN, Table, budget_table, number, score
 from spixgraph.files import atomic_path, read_json
 
 SETS = (
@@ -70,6 +70,8 @@ def page(groups: Sequence[Group], sets: Sequence[str]) -> str:
         parts += [markdown_table(accuracy_table(groups)), goal(groups)]
         parts += [markdown_table(cost_table(groups)), "![accuracy against cost](accuracy.png)"]
         parts += [markdown_table(course_table(groups))]
+        for group in groups:
+            parts += [f"## {group['dataset']}", markdown_table(budget_table(group))]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

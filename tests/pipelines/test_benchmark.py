@@ -23,7 +23,13 @@ def test_cells_are_kept_and_missing_ones_are_named(tmp_path: Path):
     assert cnn["train"]["ended_by"] == "epochs"
     assert len(cnn["train"]["curve"]) == 3
     assert cnn["train"]["peak_rss_bytes"] > cnn["train"]["baseline_rss_bytes"]
+    forest = json.loads(cells["forest-seed0"])
+    wrong = forest["error_budget"]
+    right = wrong["annotated"] * forest["metrics"]["accuracy"]
+    lost = wrong["superpixels"] - wrong["won_back"] + wrong["classifier"]
+    assert right + lost == pytest.approx(wrong["annotated"])
     page = (out / "accuracy.md").read_text()
+    assert "Error budget" in page
     assert "- quick: gnn, boosting, paper" in page
     assert "no set has both models" in page
     again = run(*command, cwd=tmp_path)
