@@ -34,7 +34,7 @@ def probability_bands(
     classify : callable
         Maps (B, C, Z, Y, X) float32 to (B, K, Z, Y, X) float32 of the same Z, Y, X.
     read : callable
-        Rows of the image. Each row is read at most twice where `overlap` <= 0.5.
+        Rows of the image. Most are read once or twice where `overlap` <= 0.5.
     shape_zyx : (int, int, int)
         Of the image, at least the window along every axis.
     window_zyx : (int, int, int)
