@@ -40,7 +40,7 @@ benchmark-accuracy: env ## accuracy and cost on many sets: make benchmark-accura
 report: env ## write reports/ again from the stored evaluation
 	python -m pipelines.report
 
-test: lint types contracts unit chains ## everything that CI runs
+test: lint types contracts unit chains test-browser ## everything that CI runs
 
 lint: env
 	ruff check
@@ -58,8 +58,9 @@ unit: env ## unit and property tests
 chains: env ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served
 	pytest -n $(PYTEST_WORKERS) --dist loadfile -m "pipeline or serving" tests
 
-test-browser: env ## the page in a headless Chromium, which is installed on Debian where it is missing
-	command -v chromium >/dev/null || apt-get install -y --no-install-recommends chromium
+test-browser: env ## the page in a headless Chromium, installed by apt where it is missing; else the tests skip
+	command -v chromium || command -v chromium-browser || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
 	pytest -m browser tests/browser
 
 clean: ## remove what the pipeline made; data sets, .venv and MLflow's records stay
