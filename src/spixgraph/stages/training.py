@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
 _CNN_CODE = (
-    "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py", "io/limits.py",
+    "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py",
+    "train/loop.py", "train/losses.py", "train/schedule.py", "io/limits.py",
 )  # fmt: skip
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
@@ -67,8 +68,7 @@ def train_if_new(run: Run, model: ModelName, seed: int) -> None:
 def code_of(model: ModelName) -> tuple[str, ...]:
     """Name the code that a training depends on.
 
-    A U-Net takes hours, so of what it shares with the graph networks (loop, losses, schedule)
-    nothing counts: delete its checkpoint after a change there that should change it.
+    A U-Net takes hours, so of its rooms only the files count that it uses.
     """
     return _CNN_CODE if model == "cnn" else ("train", "nets", "graph", "superpixels", "io")
 
