@@ -113,6 +113,7 @@ def _ratio(report: Group, figure: Figure) -> str:
 def draw(reports: Sequence[Group], path: Path) -> None:
     """Draw macro IoU against three costs, one dot per data set and model."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     costs = {
         "training, s": train_seconds,
@@ -132,7 +133,15 @@ def draw(reports: Sequence[Group], path: Path) -> None:
             axes.plot(*zip(*[d[:2] for d in sorted(dots)], strict=True), color="#dddddd", zorder=1)
             for x, y, model in dots:
                 axes.scatter(x, y, color=_COLOURS[model], zorder=2)
+            if dots:
+                axes.annotate(
+                    report["dataset"], max(dots)[:2], (0, 6), textcoords="offset points",
+                    ha="right", fontsize=7, color="#555555",
+                )  # fmt: skip
         axes.set(xscale="log", xlabel=name)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.spines[["top", "right"]].set_visible(False)
     canvas.axes[0].set_ylabel("macro IoU, test")
     handles = [canvas.axes[0].scatter([], [], color=_COLOURS[m], label=m) for m in MODELS]
