@@ -84,10 +84,11 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
         tags=_tags(run, prepared, model, seed),
     ) as tracked:
         reset_gpu_peak()
+        resumed = run.layout.resume(model, seed).is_file()
         start, start_cpu = time.perf_counter(), time.process_time()
         with PeakMemory() as memory:
             trained = _fit(run, prepared, model, seed, settings, tracked)
-        cost = {
+        cost: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - start_cpu,
             "peak_rss_bytes": memory.peak_rss_bytes,
@@ -103,13 +104,24 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
         else:
             save_checkpoint(run.layout.checkpoint(model, seed), trained, extra=extra)
             course = _course(trained.history, settings)
+            if resumed:
+                cost = with_earlier_epochs(cost, trained.history)
             summary["best_epoch"] = trained.best_epoch
         write_json(
             run.layout.cost("train", f"{model}-seed{seed}"),
             {**cost, **course, "run_id": tracked.run_id},
         )
-        tracked.log_metrics({f"train_{key}": value for key, value in (cost | summary).items()})
+        figures = {k: v for k, v in (cost | summary).items() if v is not None}
+        tracked.log_metrics({f"train_{key}": value for key, value in figures.items()})
     run.layout.resume(model, seed).unlink(missing_ok=True)
+
+
+def with_earlier_epochs(cost: dict[str, Any], history: Sequence[EpochRecord]) -> dict[str, Any]:
+    """Correct the cost of a resumed training, whose first epochs another process has paid for.
+
+    The history holds the seconds of all epochs; processor seconds are then not known.
+    """
+    return {**cost, "seconds": history[-1].seconds, "cpu_seconds": None}
 
 
 def _course(history: Sequence[EpochRecord], settings: NodeTraining | CnnTraining) -> dict[str, Any]:
