@@ -29,8 +29,9 @@ writes this page. Settings are those of `params.yaml` and `pipelines/overrides/`
 and val; figures are of the test split, counts pooled over images. Several seeds stand as mean and,
 in brackets, half the range. Seconds of training hold superpixels and graphs of the training
 images; inference runs from the image file to the mask. The JSON behind each figure, with the
-curve of each training and the threads it had, lies in [accuracy/](accuracy/). **Cells that are
-not there were not run, and nothing is concluded about them.**
+curve of each training, the threads it had and the git revision, lies in [accuracy/](accuracy/): a
+cell stays on the page until it is run again, also where the code has changed since. **Cells that
+are not there were not run, and nothing is concluded about them.**
 """
 
 
@@ -117,7 +118,7 @@ def course_table(groups: Sequence[Group]) -> Table:
             score(c["val_metrics"]["macro_iou"]),
             score(c["metrics"]["macro_iou"]),
             number(train_seconds(c)) if train_seconds(c) is not None else UNKNOWN,
-            str(len(c["train"].get("curve", []))),
+            str(len(c["train"]["curve"])) if "curve" in c["train"] else UNKNOWN,
             c["train"].get("ended_by", UNKNOWN),
         )
         for group in groups
