@@ -3,13 +3,20 @@
 import io
 import os
 import signal
+import threading
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from spixgraph.config.recipe import GraphRecipe, SlicParams
@@ -97,13 +104,16 @@ def test_result_of_a_uri_is_the_mask_of_segment(served, roots):
 def test_tiles_of_a_result(served, roots):
     job_id = ask(served, roots / "large.tif")
     job = served.wait_for(job_id, "done")
-    levels = job["result"]["levels"]
-    assert levels[0] == [768, 1536]
-    assert max(levels[-1]) <= job["result"]["tile_px"]
+    assert job["result"]["levels"] == [[768, 1536], [384, 768]]
     base = f"/jobs/{job_id}/tiles"
     mask = tifffile.imread(io.BytesIO(served.get(f"/jobs/{job_id}/result").content))
     data = image(served.get(f"{base}/data/0/0/1/2"))
     np.testing.assert_array_equal(data[..., 0], mask[512:, 1024:])
+    for channel, layer in ((1, "outlines"), (2, "uncertainty")):
+        stored = tifffile.imread(
+            io.BytesIO(served.get(f"/jobs/{job_id}/result?layer={layer}").content)
+        )
+        np.testing.assert_array_equal(data[..., channel], stored[512:, 1024:])
     assert image(served.get(f"{base}/image/0/0/0/0")).shape == (512, 512)
     assert "max-age" in served.get(f"{base}/image/0/0/0/0").headers["cache-control"]
     for missing in ("image/0/0/3/0", "image/9/0/0/0", "image/0/1/0/0", "other/0/0/0/0"):
@@ -137,6 +147,100 @@ def test_delete_forgets_an_ended_job_with_its_files(served, roots):
     assert served.client.delete(f"/jobs/{job_id}").status_code == 204
     assert served.get(f"/jobs/{job_id}").status_code == 404
     assert not (served.state / "jobs" / job_id).exists()
+
+
+def test_probabilities_are_kept_where_they_are_asked_for(served, roots):
+    body = {"uri": f"file://{roots}/small.png", "probabilities": True}
+    job_id = served.client.post("/jobs", json=body).json()["id"]
+    served.wait_for(job_id, "done")
+    shares = served.get(f"/jobs/{job_id}/result?layer=probabilities")
+    data = (roots / "small.png").read_bytes()
+    answer = served.segment(data, format="zip", extras="probabilities")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.read("probabilities.tif") == shares.content
+    other = ask(served, roots / "small.png")
+    served.wait_for(other, "done")
+    assert served.get(f"/jobs/{other}/result?layer=probabilities").status_code == 404
+    for query in ("layer=x", "layer=outlines&format=png"):
+        assert served.get(f"/jobs/{other}/result?{query}").status_code == 400
+
+
+def test_an_image_at_an_allowed_address(bundle, tmp_path):
+    pytest.importorskip("aiohttp", reason="the extra remote is not installed")
+    tifffile.imwrite(tmp_path / "flat.tif", grey_pixels(160))
+    write_zarr(tmp_path / "site/a b.zarr", grey_pixels(160))
+    with file_server(tmp_path / "site") as address:
+        settings = {"SPIXGRAPH_REMOTE_ROOTS": f"{address} s3://bucket/images"}
+        with serving(bundle, tmp_path / "served", settings) as served:
+            job_id = served.client.post("/jobs", json={"uri": f"{address}/a%20b.zarr"}).json()["id"]
+            served.wait_for(job_id, "done")
+            wanted = served.segment((tmp_path / "flat.tif").read_bytes(), format="tiff").content
+            assert served.get(f"/jobs/{job_id}/result").content == wanted
+            for uri in (
+                "http://127.0.0.1:1/a.zarr",
+                f"{address}/../a.zarr",
+                f"{address}.evil/a.zarr",
+            ):
+                assert served.client.post("/jobs", json={"uri": uri}).status_code == 403
+            gone = served.client.post("/jobs", json={"uri": f"{address}/gone.zarr"}).json()["id"]
+            assert address not in served.wait_for(gone, "failed")["error"]
+
+
+def test_a_job_streams_and_goes_on_after_a_kill(bundle, tmp_path):
+    """An image that is too large for /segment here; of two killed workers nothing is lost."""
+    folder = tmp_path / "roots"
+    folder.mkdir()
+    tifffile.imwrite(folder / "wide.tif", np.tile(grey_pixels(256), (12, 16)), tile=(256, 256))
+    memory = 100
+    settings = {"SPIXGRAPH_ROOTS": str(folder), "SPIXGRAPH_MAX_MEMORY_MB": str(memory)}
+    with serving(bundle, tmp_path, settings) as served:
+        assert served.segment((folder / "wide.tif").read_bytes()).status_code == 413
+        whole = served.wait_for(ask(served, folder / "wide.tif"), "done")
+        assert whole["result"]["memory_predicted_bytes"] <= memory * 1e6
+        killed = ask(served, folder / "wide.tif")
+        part = served.state / "jobs" / killed
+        graph = _kill_in(served, killed, "network", "mask")
+        assert (part / "attempt-2/mask.tif.part/graph.zarr").stat().st_ino == graph
+        job = served.wait_for(killed, "done")
+        assert job["attempt"] == 2
+        masks = [served.get(f"/jobs/{i}/result").content for i in (killed, whole["id"])]
+        assert masks[0] == masks[1]
+        assert sorted(p.name for p in part.iterdir()) == ["attempt-2"]
+        left = {p.name for p in (part / "attempt-2").iterdir()}
+        files = {f"{name}.tif" for name in ("mask", "outlines", "uncertainty", "view")}
+        assert left == files | {"summary.json"}
+
+
+def _kill_in(served: Served, job_id: str, *steps: str) -> int:
+    """Kill the worker in one of some steps; return the inode of the graph once it is taken over."""
+    worker = worker_of(served)
+    end = time.monotonic() + 60
+    while served.get(f"/jobs/{job_id}").json()["step"] not in steps:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    folder = served.state / "jobs" / job_id
+    inode = (folder / "attempt-1/mask.tif.part/graph.zarr").stat().st_ino
+    worker.kill()
+    while not (folder / "attempt-2").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return inode
+
+
+def write_zarr(path: Path, pixels) -> None:
+    array = zarr.create_array(path, shape=pixels.shape, dtype=pixels.dtype, chunks=(64, 64))
+    array[:] = pixels
+
+
+@contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def test_cancel_restart_kill_and_two_replicas(slow_bundle, roots, tmp_path):

@@ -17,6 +17,7 @@ from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.contract import plan_segment, planned
 from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.model import require_fit
+from spixgraph.predict.outputs import Results
 
 _FILE = click.Path(path_type=Path)
 
@@ -65,7 +66,7 @@ def plan(
             None if bundle is None else bundle.card,
             workers=workers or os.cpu_count() or 1,
             roi=part,
-            probabilities=probabilities,
+            results=Results(Path("mask.tif"), Path("p.tif") if probabilities else None),
             max_bytes=None if max_memory is None else parse_bytes(max_memory),
         )
         _, region = planned(source.info, recipe.nodes_per_megapixel, part)

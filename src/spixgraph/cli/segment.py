@@ -18,11 +18,12 @@ from spixgraph.errors import InputError
 from spixgraph.files import canonical_json
 from spixgraph.graph.stream.region import Roi
 from spixgraph.io.images import ImageInfo, ImageSource, open_image
-from spixgraph.io.pyramid import MASK_SUFFIXES, PROBABILITY_SUFFIXES, require_mask_path
+from spixgraph.io.pyramid import CHANNEL_SUFFIXES, MASK_SUFFIXES, require_mask_path
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
 from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.memory import require_memory
 from spixgraph.predict.model import NodeModel, open_model, require_fit
+from spixgraph.predict.outputs import Results, class_areas
 from spixgraph.predict.steps import Steps
 from spixgraph.predict.stream import Segmented, part_of, segment_to_file
 from spixgraph.predict.whole import segment_whole
@@ -39,6 +40,8 @@ _STEPS = {"graph": "superpixels and graph", "network": "network", "mask": "mask"
 @click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
 @click.option("--roi", help="Y0:Y1,X0:X1 or Z0:Z1,Y0:Y1,X0:X1 in pixels, on barrier lines.")
 @click.option("--probabilities", type=_FILE, help="Also write class probabilities, 255 is certain.")
+@click.option("--uncertainty", type=_FILE, help="Also write how unsure each pixel is, 0 to 255.")
+@click.option("--outlines", type=_FILE, help="Also write the outlines of superpixels, 255 or 0.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--axes", help="Axes of the file, such as ZCYX, where it does not say.")
@@ -57,6 +60,8 @@ def segment(
     workers: int | None,
     roi: str | None,
     probabilities: Path | None,
+    uncertainty: Path | None,
+    outlines: Path | None,
     resume: bool,
     device: Any,
     axes: str | None,
@@ -70,9 +75,11 @@ def segment(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     _require_writable(out, MASK_SUFFIXES)
-    if probabilities is not None:
-        _require_writable(probabilities, PROBABILITY_SUFFIXES)
-    _require_distinct(image, out, probabilities)
+    for path in (probabilities, uncertainty, outlines):
+        if path is not None:
+            _require_writable(path, CHANNEL_SUFFIXES)
+    _require_distinct(image, out, probabilities, uncertainty, outlines)
+    results = Results(out, probabilities, uncertainty, outlines)
     limit = None if max_memory is None else parse_bytes(max_memory)
     part = None if roi is None else parse_roi(roi)
     bundle = load_bundle(model)
@@ -87,15 +94,15 @@ def segment(
         with progress_bar() as bar:
             if is_streamed(bundle.recipe):
                 done = _streamed(
-                    bar, source, network, out, workers=threads, max_bytes=limit, roi=part,
-                    probabilities=probabilities, resume=resume, name=image_name(image),
+                    bar, source, network, results, workers=threads, max_bytes=limit, roi=part,
+                    resume=resume, name=image_name(image),
                 )  # fmt: skip
                 summary = _summary(bundle, source.info, done.n_regions, done.n_pixels, done.seconds)
                 summary["predicted_peak_bytes"] = done.plan.peak_bytes
             else:
                 steps = Steps(lambda name: bar.add_task(name, total=None))
                 n_regions, n_pixels = segment_whole(
-                    source, network, bundle.card, out, probabilities=probabilities, steps=steps
+                    source, network, bundle.card, results, steps=steps
                 )
                 summary = _summary(bundle, source.info, n_regions, n_pixels, steps.seconds)
     if as_json:
@@ -105,7 +112,13 @@ def segment(
 
 
 def _streamed(
-    bar: Progress, source: ImageSource, network: NodeModel, out: Path, *, name: str, **options: Any
+    bar: Progress,
+    source: ImageSource,
+    network: NodeModel,
+    results: Results,
+    *,
+    name: str,
+    **options: Any,
 ) -> Segmented:
     """Run with a bar for each step."""
     roi: Roi | None = options["roi"]
@@ -121,11 +134,13 @@ def _streamed(
         bar.advance(tasks[step], n)
 
     try:
-        return segment_to_file(source, network, out, progress=advance, **options)
+        return segment_to_file(source, network, results, progress=advance, **options)
     except KeyboardInterrupt:
-        kept = part_of(out)
+        kept = part_of(results.mask)
         hint = f"what is finished is kept in {kept}; go on with --resume" if kept.exists() else ""
-        raise click.ClickException(f"stopped; {out} was not made. {hint}".rstrip()) from None
+        raise click.ClickException(
+            f"stopped; {results.mask} was not made. {hint}".rstrip()
+        ) from None
 
 
 def _shape_of(roi: Roi, shape_zyx: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -175,25 +190,9 @@ def _summary(
         "model": {"name": bundle.card.name, "sha256": bundle_sha256(bundle.path)},
         "n_pixels": sum(n_pixels.values()),
         "n_regions": n_regions,
-        "classes": _areas(n_pixels, bundle, info),
+        "classes": class_areas(n_pixels, bundle.card, info.pixel_size_um, n_dims=info.n_dims),
         "seconds": seconds,
     }
-
-
-def _areas(n_pixels: dict[int, int], bundle: Bundle, info: ImageInfo) -> list[dict[str, Any]]:
-    """Pixels of each class, and their area (volume in 3D) where the pixel size is known."""
-    size, unit = info.pixel_size_um, "um2" if info.n_dims == 2 else "um3"
-    one = None if size is None else float(np.prod(size[1:] if unit == "um2" else size))
-    return [
-        {
-            "id": c.id,
-            "name": c.name,
-            "pixels": n_pixels[c.id],
-            "fraction": n_pixels[c.id] / sum(n_pixels.values()),
-            **({} if one is None else {unit: float(n_pixels[c.id] * one)}),
-        }
-        for c in bundle.card.classes
-    ]
 
 
 def _print_summary(summary: dict[str, Any], out: Path) -> None:

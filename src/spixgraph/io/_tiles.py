@@ -39,10 +39,7 @@ class TileRows:
 
     def __init__(self, folder: Path, n_planes: int, shape_yx: tuple[int, int]) -> None:
         self.folder, self.n_planes = folder, n_planes
-        self.shapes_yx = [shape_yx]
-        while max(self.shapes_yx[-1]) > _SMALLEST_LEVEL_PX:
-            y, x = self.shapes_yx[-1]
-            self.shapes_yx.append((-(-y // 2), -(-x // 2)))
+        self.shapes_yx = level_shapes(shape_yx)
         folder.mkdir(parents=True, exist_ok=True)
 
     def rows(self, level: int) -> Iterator[tuple[int, int]]:
@@ -107,6 +104,15 @@ class TileRows:
 
     def _path(self, level: int, plane: int, row: int) -> Path:
         return self.folder / f"{level}-{plane}-{row}.tiles"
+
+
+def level_shapes(shape_yx: tuple[int, int]) -> list[tuple[int, int]]:
+    """Give (Y, X) of each level of the pyramid of a plane, level 0 first."""
+    shapes = [shape_yx]
+    while max(shapes[-1]) > _SMALLEST_LEVEL_PX:
+        y, x = shapes[-1]
+        shapes.append((-(-y // 2), -(-x // 2)))
+    return shapes
 
 
 def ahead(

@@ -1,23 +1,50 @@
-"""Masks and class probabilities of any size, written strip by strip, with a pyramid at the end."""
+"""Masks and 8 bit channels of any size, written strip by strip, with a pyramid at the end.
+
+A tile of any level of such a TIFF is read alone, so that a viewer can look at gigapixels.
+"""
 
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import tifffile
 
 from spixgraph.arrays import PixelSizeUm, ShapeZYX, UInt8
 from spixgraph.errors import InputError
 from spixgraph.files import atomic_path
 from spixgraph.io._pixel_size import as_pixel_size
-from spixgraph.io._tiles import TILE_PX, Reduce, TileRows, ahead, mean_of_four, mode_of_four
+from spixgraph.io._tiles import (
+    TILE_PX,
+    Reduce,
+    TileRows,
+    ahead,
+    level_shapes,
+    mean_of_four,
+    mode_of_four,
+)
 from spixgraph.io._writers import Described, Rgb, finish_png, finish_tiff, finish_zarr
+
+__all__ = [
+    "CHANNEL_SUFFIXES",
+    "LARGEST_PNG_PX",
+    "MASK_SUFFIXES",
+    "STRIP_PX",
+    "PyramidWriter",
+    "channel_writer",
+    "level_shapes",
+    "mask_writer",
+    "read_tiles",
+    "require_mask_path",
+    "require_suffix",
+]
 
 STRIP_PX = TILE_PX
 """Height of a strip; the last one of a plane may be lower."""
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".zarr")
-PROBABILITY_SUFFIXES = (".tif", ".tiff", ".zarr")
+CHANNEL_SUFFIXES = (".tif", ".tiff", ".zarr")
 LARGEST_PNG_PX = 1 << 28
 
 
@@ -54,6 +81,11 @@ class PyramidWriter:
     ) -> None:
         self._path, self._about, self._reduce, self._workers = path, about, reduce, workers
         self._tiles = TileRows(folder, math.prod(about.lead), shape_yx)
+
+    @property
+    def n_planes(self) -> int:
+        """Number of planes."""
+        return self._tiles.n_planes
 
     def holds(self, plane: int, strip: int) -> bool:
         """Whether a strip is complete."""
@@ -161,31 +193,68 @@ def mask_writer(
     )
 
 
-def probability_writer(
+def channel_writer(
     path: Path,
     shape_zyx: ShapeZYX,
-    class_names: Sequence[str],
+    names: Sequence[str],
     *,
     folder: Path,
     pixel_size_um: PixelSizeUm | None = None,
     workers: int = 1,
 ) -> PyramidWriter:
-    """Begin probabilities per class and pixel, 255 is certain; axes CYX, or CZYX in 3D.
+    """Begin 8 bit channels, such as class probabilities; axes CYX, or CZYX in 3D.
 
-    Plane ``c * Z + z`` is slice z of class c. A level of the pyramid averages 2 x 2 pixels.
+    Plane ``c * Z + z`` is slice z of channel c. A level of the pyramid averages 2 x 2 pixels.
 
     Raises
     ------
     InputError
-        If `path` ends in something else than `PROBABILITY_SUFFIXES`.
+        If `path` ends in something else than `CHANNEL_SUFFIXES`.
     """
-    require_suffix(path, PROBABILITY_SUFFIXES)
+    require_suffix(path, CHANNEL_SUFFIXES)
     n_z, n_y, n_x = shape_zyx
-    lead = (len(class_names),) if n_z == 1 else (len(class_names), n_z)
-    about = Described("CYX" if n_z == 1 else "CZYX", lead, pixel_size_um, names=class_names)
+    lead = (len(names),) if n_z == 1 else (len(names), n_z)
+    about = Described("CYX" if n_z == 1 else "CZYX", lead, pixel_size_um, names=names)
     return PyramidWriter(
         path, about, (n_y, n_x), reduce=mean_of_four, folder=folder, workers=workers
     )
+
+
+def read_tiles(path: Path, level: int, first: int, step: int, y: int, x: int) -> UInt8 | None:
+    """Read one tile of some planes of a TIFF made here; nothing else of the file is decoded.
+
+    Parameters
+    ----------
+    path : Path
+        `.tif` of `PyramidWriter`.
+    level : int
+        0 is the finest.
+    first, step : int
+        Planes ``first``, ``first + step``, ...: with the number of slices as the step, all
+        channels of a slice.
+    y, x : int
+        Row and column of the tile in its level.
+
+    Returns
+    -------
+    pixels : (planes, h, w) uint8, or None if there is no such tile
+        At most `STRIP_PX` high and wide.
+    """
+    with tifffile.TiffFile(path) as tif:
+        levels = tif.series[0].levels
+        if not 0 <= level < len(levels) or not 0 <= first < step:
+            return None
+        height, width = levels[level].shape[-2:]
+        n_x = -(-width // TILE_PX)
+        if not (0 <= y < -(-height // TILE_PX) and 0 <= x < n_x):
+            return None
+        tiles = []
+        for page in levels[level].pages[first::step]:
+            tif.filehandle.seek(page.dataoffsets[y * n_x + x])
+            data = tif.filehandle.read(page.databytecounts[y * n_x + x])
+            tile = np.frombuffer(imagecodecs.zlib_decode(data, out=TILE_PX**2), np.uint8)
+            tiles.append(tile.reshape(TILE_PX, TILE_PX))
+    return np.stack(tiles)[:, : height - y * TILE_PX, : width - x * TILE_PX]
 
 
 def require_mask_path(path: Path, shape_zyx: ShapeZYX) -> None:

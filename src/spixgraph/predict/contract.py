@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -19,6 +20,7 @@ from spixgraph.io.images import ImageInfo, ImageSource
 from spixgraph.io.pyramid import STRIP_PX
 from spixgraph.predict.card import Card
 from spixgraph.predict.network import PART_NODES
+from spixgraph.predict.outputs import Results
 from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
 
 SMALLEST_PART = 4096
@@ -77,7 +79,7 @@ def plan_segment(
     *,
     workers: int,
     roi: Roi | None = None,
-    probabilities: bool = False,
+    results: Results | None = None,
     max_bytes: int | None = None,
 ) -> SegmentPlan:
     """Choose threads and parts of the graph so that memory suffices.
@@ -91,8 +93,8 @@ def plan_segment(
     workers : int
         Most threads.
     roi : (z, y, x) slices, optional
-    probabilities : bool
-        Whether class probabilities are written.
+    results : Results, optional
+        What is written; by default the mask alone.
     max_bytes : int, optional
         Memory of the process, all in all.
 
@@ -101,7 +103,7 @@ def plan_segment(
     ResourceError
         If one thread and the smallest parts are too much; with the smallest limit that would do.
     """
-    need = _Need(source, recipe, card, roi, probabilities=probabilities)
+    need = _Need(source, recipe, card, roi, results or Results(Path("mask.tif")))
     sizes = [PART_NODES >> k for k in range(5)]
     options = [(n, size) for n in range(workers, 0, -1) for size in sizes]
     for n, size in options:
@@ -137,8 +139,7 @@ class _Need:
         recipe: GraphRecipe,
         card: Card | None,
         roi: Roi | None,
-        *,
-        probabilities: bool,
+        results: Results,
     ) -> None:
         self._info, self._card, self._roi = source.info, card, roi
         self._density = recipe.nodes_per_megapixel
@@ -148,7 +149,10 @@ class _Need:
         self._n_pixels = math.prod(self._region.shape_zyx)
         self._n_nodes = self._density * self._n_pixels / 1e6
         self._n_classes = len(card.classes) if card else 0
-        self._planes = 1 + (self._n_classes if probabilities else 0)
+        self._planes = results.n_planes(self._n_classes)
+        self._held_planes = self._planes + (
+            self._n_classes if results.needs_shares and results.probabilities is None else 0
+        )
 
     def plan(self, workers: int, max_nodes: int) -> SegmentPlan:
         """Predict a run."""
@@ -190,7 +194,7 @@ class _Need:
             return 0
         high, _, width = self._region.grid.block_zyx[0], 0, self._region.shape_zyx[2]
         strip = min(STRIP_PX, self._region.shape_zyx[1]) * width
-        band = 2 * strip * min(high, self._region.shape_zyx[0]) * self._planes
+        band = 2 * strip * min(high, self._region.shape_zyx[0]) * self._held_planes
         pyramid = _STRIPS_OF_PYRAMID * workers * strip
         block_px = math.prod(
             min(a, b)

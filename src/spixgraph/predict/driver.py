@@ -17,7 +17,7 @@ from spixgraph.graph.stream.attributes import plan_of
 from spixgraph.graph.stream.region import Region, region_of
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.bundle import Bundle
-from spixgraph.predict.decoder import class_probabilities
+from spixgraph.predict.decoder import BlockNodes, class_probabilities, decode_probabilities
 from spixgraph.predict.image_graph import graph_of_image, is_streamed
 from spixgraph.predict.model import (
     NodeModel,
@@ -58,6 +58,8 @@ class Segmentation:
         Superpixels; row i of `logits` belongs to label i.
     logits : (n, K) float32
         Of the superpixels; with a pixel decoder the pixels of one may differ.
+    shares : (K, Z, Y, X) uint8, optional
+        Class probabilities of the pixels, 255 is certain.
     seconds : dict
         Per step: graph, network, mask; read and superpixels where these are apart.
     """
@@ -66,6 +68,7 @@ class Segmentation:
     labels: LabelsZYX
     logits: Float32
     seconds: dict[str, float]
+    shares: UInt8 | None = None
 
 
 def segment_source(
@@ -73,6 +76,7 @@ def segment_source(
     model: NodeModel | Bundle,
     *,
     workers: int | None = None,
+    shares: bool = False,
     steps: Steps | None = None,
 ) -> Segmentation:
     """Segment one image in memory.
@@ -84,6 +88,8 @@ def segment_source(
         A bundle is opened on the device "auto".
     workers : int, optional
         Threads; all processors by default.
+    shares : bool
+        Whether class probabilities of the pixels are wanted.
     steps : Steps, optional
         Gets the seconds of each step.
 
@@ -108,12 +114,15 @@ def segment_source(
     with steps("mask"):
         if found.weights is None or model.pixel_scaling is None:
             mask = paint(labels, found.logits, model.class_ids)
+            planes = decode_probabilities(labels, BlockNodes(0, found.logits)) if shares else None
         else:
             inputs = PixelInputs(
                 found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling
             )
-            mask = _decoded(source, labels, graph, found.logits, model, inputs, workers or 1)
-    return Segmentation(mask, labels, found.logits, steps.seconds)
+            mask, planes = _decoded(
+                source, labels, graph, found.logits, model, inputs, workers or 1, shares=shares
+            )
+    return Segmentation(mask, labels, found.logits, steps.seconds, planes)
 
 
 class _Outputs:
@@ -181,8 +190,10 @@ def _decoded(
     model: NodeModel,
     inputs: PixelInputs,
     workers: int,
-) -> MaskZYX:
-    """Decode every pixel."""
+    *,
+    shares: bool,
+) -> tuple[MaskZYX, UInt8 | None]:
+    """Decode every pixel: class ids, and class probabilities if wanted."""
     plan, region, first_node = _blocks_of(graph)
     require_pixels(plan, model)
     scene = Scene(
@@ -196,7 +207,10 @@ def _decoded(
         inputs,
     )
     mask = np.empty(labels.shape, np.uint8)
+    planes = np.empty((logits.shape[1], *labels.shape), np.uint8) if shares else None
     with ThreadPoolExecutor(workers) as pool:
-        for band, painted in paint_bands(scene, list(bands(region)), pool=pool):
+        for band, painted in paint_bands(scene, list(bands(region)), pool=pool, shares=shares):
             mask[band.z, band.y] = painted.mask
-    return mask
+            if planes is not None and painted.shares is not None:
+                planes[:, band.z, band.y] = painted.shares
+    return mask, planes

@@ -104,10 +104,34 @@ class Painted:
         Class ids.
     shares : (K, Z, Y, X) uint8 or None
         Class probabilities, 255 is certain.
+    outlines : (Z, Y, X) uint8 or None
+        See `outlines_of`.
     """
 
     mask: MaskZYX
-    shares: UInt8 | None
+    shares: UInt8 | None = None
+    outlines: UInt8 | None = None
+
+
+def uncertainty_of(shares: UInt8) -> UInt8:
+    """Return 0 where a pixel is sure of its class, 255 where all are as likely: (...) uint8.
+
+    Parameters
+    ----------
+    shares : (K, ...) uint8
+        Class probabilities, 255 is certain.
+    """
+    n_classes = max(2, len(shares))
+    doubt = (255 - shares.max(axis=0).astype(np.float32)) * (n_classes / (n_classes - 1))
+    return np.minimum(doubt + 0.5, 255).astype(np.uint8)
+
+
+def outlines_of(labels: Array) -> UInt8:
+    """Mark pixels whose right or lower neighbour is another superpixel: (Z, Y, X), 255 or 0."""
+    marked = np.zeros(labels.shape, np.uint8)
+    marked[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    marked[:, :, :-1] |= labels[:, :, :-1] != labels[:, :, 1:]
+    return 255 * marked
 
 
 def bands(region: Region) -> Iterator[Band]:
@@ -131,6 +155,7 @@ def paint_bands(
     *,
     pool: ThreadPoolExecutor,
     shares: bool = False,
+    outlines: bool = False,
 ) -> Iterator[tuple[Band, Painted]]:
     """Classify the pixels of some bands, which follow each other.
 
@@ -142,6 +167,8 @@ def paint_bands(
         Works on blocks; the result does not depend on it.
     shares : bool
         Whether class probabilities are wanted.
+    outlines : bool
+        Whether the outlines of superpixels are.
 
     Yields
     ------
@@ -153,7 +180,7 @@ def paint_bands(
     painter = _Painter(scene, pool, todo[0].strips.start)
     try:
         for band in todo:
-            yield band, painter.paint(band, shares=shares)
+            yield band, painter.paint(band, shares=shares, outlines=outlines)
     finally:
         painter.close()
 
@@ -186,12 +213,15 @@ class _Painter:
         """End the thread that reads."""
         self._reading.shutdown(wait=True, cancel_futures=True)
 
-    def paint(self, band: Band, *, shares: bool) -> Painted:
+    def paint(self, band: Band, *, shares: bool, outlines: bool) -> Painted:
         """Paint all blocks of a band."""
         region, n_classes = self._scene.region, len(self._scene.class_ids)
         shape = (band.z.stop - band.z.start, band.y.stop - band.y.start, region.shape_zyx[2])
-        mask = np.empty(shape, np.uint8)
-        painted = Painted(mask, np.empty((n_classes, *shape), np.uint8) if shares else None)
+        painted = Painted(
+            np.empty(shape, np.uint8),
+            np.empty((n_classes, *shape), np.uint8) if shares else None,
+            np.empty(shape, np.uint8) if outlines else None,
+        )
         for strip in band.strips:
             pixels = self._pixels(strip)
             n_x = len(region.x)
@@ -223,10 +253,15 @@ class _Painter:
         models = None
         if scene.decoder is not None and pixels is not None:
             models = self._models(scene.decoder, strip, k, slice(begin, end), pixels)
-        place = _place_in(band, scene.region, strip, k)
+        number = scene.region.number(strip, k)
+        place = _place_in(band, scene.region, number)
         painted.mask[place] = decode(labels, nodes, scene.class_ids, models)
         if painted.shares is not None:
             painted.shares[(slice(None), *place)] = decode_probabilities(labels, nodes, models)
+        if painted.outlines is not None:
+            painted.outlines[place] = _outlines_in(
+                labels, scene.region.grid.box(number), scene.region
+            )
 
     def _models(
         self,
@@ -255,13 +290,23 @@ class _Painter:
         )
 
 
-def _place_in(band: Band, region: Region, strip: int, k: int) -> tuple[slice, slice, slice]:
-    """Place of block `k` of a strip in its band."""
+def _outlines_in(labels: Array, box: Box, region: Region) -> UInt8:
+    """Outline the superpixels of a block; none goes beyond, so its last pixels are outlines too."""
+    outlines = outlines_of(labels)
+    if box[1].stop < region.box[1].stop:
+        outlines[:, -1] = 255
+    if box[2].stop < region.box[2].stop:
+        outlines[:, :, -1] = 255
+    return outlines
+
+
+def _place_in(band: Band, region: Region, number: int) -> tuple[slice, slice, slice]:
+    """Place of a block in its band."""
     corner: ShapeZYX = (
         region.box[0].start + band.z.start,
         region.box[1].start + band.y.start,
         region.box[2].start,
     )
-    box = region.grid.box(region.number(strip, k))
+    box = region.grid.box(number)
     z, y, x = (slice(s.start - c, s.stop - c) for s, c in zip(box, corner, strict=True))
     return z, y, x

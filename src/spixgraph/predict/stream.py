@@ -29,16 +29,20 @@ from spixgraph.predict.driver import require_pixels
 from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.model import NodeModel, require_fit, warn_of_pixel_size
 from spixgraph.predict.network import model_of_image, run_network
-from spixgraph.predict.outputs import BandWriter
+from spixgraph.predict.outputs import Results, ResultWriter
 from spixgraph.predict.painting import Band, PixelInputs, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
 from spixgraph.predict.tables import FileRows, GraphTables, stored_array
 
-__all__ = ["Progress", "Segmented", "part_of", "segment_to_file"]
+__all__ = ["OtherRunError", "Progress", "Segmented", "part_of", "segment_to_file"]
 
 Progress = Callable[[str, int], None]
 """Gets the name of the step and the number of pixels done since the last call."""
 _GRAPH, _RUN, _DONE = "graph.zarr", "run.json", "network.json"
+
+
+class OtherRunError(InputError):
+    """What is under way belongs to another image, model or region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,11 @@ class Segmented:
 def segment_to_file(
     source: ImageSource,
     model: NodeModel,
-    out: Path,
+    results: Results | Path,
     *,
     workers: int = 1,
     max_bytes: int | None = None,
     roi: Roi | None = None,
-    probabilities: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     steps: Steps | None = None,
@@ -85,8 +88,8 @@ def segment_to_file(
         Read once; where the model has a pixel decoder twice.
     model : NodeModel
         With its card. Its graph must be one that streams: basins and their adjacency.
-    out : Path
-        `.png`, `.tif`, `.tiff` or `.zarr`. What is under way is in the folder ``<out>.part``.
+    results : Results or Path
+        A path is that of the mask alone. What is under way is in the folder ``<mask>.part``.
     workers : int
         Threads; the result does not depend on it.
     max_bytes : int, optional
@@ -94,10 +97,8 @@ def segment_to_file(
         to keep it.
     roi : (z, y, x) slices, optional
         See `graph.stream.stream_graph`.
-    probabilities : Path, optional
-        Also write class probabilities, `.tif`, `.tiff` or `.zarr`.
     resume : bool
-        Go on with ``<out>.part``.
+        Go on with ``<mask>.part``.
     progress : callable, optional
     steps : Steps, optional
         Gets the seconds of each step.
@@ -109,8 +110,10 @@ def segment_to_file(
     Raises
     ------
     InputError
-        If the image does not suit the model, a setting is out of range, or ``<out>.part`` is there
-        and `resume` is False, or it belongs to another run.
+        If the image does not suit the model, a setting is out of range, or ``<mask>.part`` is
+        there and `resume` is False.
+    OtherRunError
+        If ``<mask>.part`` belongs to another run.
     StoredDataError
         If the image cannot be read, or this version computes other features.
     ResourceError
@@ -121,26 +124,21 @@ def segment_to_file(
         raise InputError("only models of basins and their adjacency graph are streamed")
     require_fit(source.info, card)
     warn_of_pixel_size(source.info, card)
+    if isinstance(results, Path):
+        results = Results(results)
     plan = plan_segment(
-        source, model.recipe, card, workers=workers, roi=roi,
-        probabilities=probabilities is not None, max_bytes=max_bytes,
-    )  # fmt: skip
-    folder = part_of(out)
-    _claim(folder, _identity(source, card, out, roi, probabilities), resume=resume)
+        source, model.recipe, card, workers=workers, roi=roi, results=results, max_bytes=max_bytes
+    )
+    folder = part_of(results.mask)
+    _claim(folder, _identity(source, card, results, roi), resume=resume)
     run = _Run(source, model, card, folder, plan, roi, progress or (lambda step, n: None))
     with _kept_if_useful(folder), ExitStack() as stack:
-        done = run.all_steps(out, probabilities, steps or Steps(), stack)
+        done = run.all_steps(results, steps or Steps(), stack)
     shutil.rmtree(folder)
     return done
 
 
-def _identity(
-    source: ImageSource,
-    card: Card,
-    out: Path,
-    roi: Roi | None,
-    probabilities: Path | None,
-) -> dict[str, Any]:
+def _identity(source: ImageSource, card: Card, results: Results, roi: Roi | None) -> dict[str, Any]:
     """Tell runs apart by what decides their result; of the pixels, those of three corners."""
     z, y, x, _ = source.info.shape_zyxc
     corners = [(0, 0, 0), (z // 2, y // 2, x // 2), (z - 1, max(0, y - 64), max(0, x - 64))]
@@ -148,8 +146,7 @@ def _identity(
     return {
         "image": sha256_json([repr(source.info), blocks]),
         "model": sha256_json(card.model_dump(mode="json")),
-        "out": out.name,
-        "probabilities": None if probabilities is None else str(probabilities),
+        "results": results.names(),
         "roi": None if roi is None else [[s.start, s.stop] for s in roi],
     }
 
@@ -162,7 +159,7 @@ def _claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
             "delete it"
         )
     if folder.exists() and read_json(folder / _RUN) != identity:
-        raise InputError(
+        raise OtherRunError(
             f"{folder} is of another image, model or region; run that again, or delete it"
         )
     folder.mkdir(exist_ok=True)
@@ -198,9 +195,7 @@ class _Run:
         self._source, self._model, self._card, self._folder = source, model, card, folder
         self._plan, self._roi, self._progress = plan, roi, progress
 
-    def all_steps(
-        self, out: Path, probabilities: Path | None, steps: Steps, stack: ExitStack
-    ) -> Segmented:
+    def all_steps(self, results: Results, steps: Steps, stack: ExitStack) -> Segmented:
         """Run the steps; `stack` closes what they open."""
         with self._step("graph", steps):
             graph = self._graph()
@@ -209,9 +204,8 @@ class _Run:
         with self._step("network", steps):
             model = self._network(graph, logits, weights)
         scene = self._scene(graph, model, logits, weights)
-        writer = BandWriter(
-            out,
-            probabilities,
+        writer = ResultWriter(
+            results,
             graph.shape_zyx,
             self._card,
             pixel_size_um=self._source.info.pixel_size_um,
@@ -219,7 +213,7 @@ class _Run:
             workers=self._plan.workers,
         )
         with self._step("mask", steps):
-            self._paint(scene, writer, shares=probabilities is not None)
+            self._paint(scene, writer, results)
         with self._step("write", steps):
             n_pixels = writer.finish()
         return Segmented(graph.shape_zyx, graph.n_regions, n_pixels, steps.seconds, self._plan)
@@ -298,14 +292,18 @@ class _Run:
             inputs,
         )
 
-    def _paint(self, scene: Scene, writer: BandWriter, *, shares: bool) -> None:
+    def _paint(self, scene: Scene, writer: ResultWriter, results: Results) -> None:
         """Paint the bands that lack; a band is written while the next is painted."""
         todo = list(bands(scene.region))
         while todo and writer.holds(todo[0]):
             self._progress("mask", _n_pixels(todo.pop(0), scene))
         with ThreadPoolExecutor(self._plan.workers) as pool:
             writes: list[Future[None]] = []
-            for band, painted in paint_bands(scene, todo, pool=pool, shares=shares):
+            painting = paint_bands(
+                scene, todo, pool=pool,
+                shares=results.needs_shares, outlines=results.outlines is not None,
+            )  # fmt: skip
+            for band, painted in painting:
                 for write in writes:
                     write.result()
                 writes = writer.write(band, painted, pool)

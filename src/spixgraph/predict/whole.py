@@ -1,30 +1,24 @@
-"""From an image file to a mask file in memory, for models whose graph does not stream."""
+"""From an image file to result files in memory, for models whose graph does not stream."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from spixgraph.arrays import Float32, LabelsZYX, PixelSizeUm
+from spixgraph.arrays import PixelSizeUm
 from spixgraph.io.images import ImageSource
-from spixgraph.io.pyramid import STRIP_PX, probability_writer
+from spixgraph.io.pyramid import STRIP_PX
 from spixgraph.predict.card import Card
-from spixgraph.predict.decoder import BlockNodes, decode_probabilities
-from spixgraph.predict.driver import segment_source
+from spixgraph.predict.driver import Segmentation, segment_source
 from spixgraph.predict.model import NodeModel
-from spixgraph.predict.outputs import write_card_mask
+from spixgraph.predict.outputs import Results, ResultWriter
+from spixgraph.predict.painting import Band, Painted, outlines_of
 from spixgraph.predict.steps import Steps
 
 
 def segment_whole(
-    source: ImageSource,
-    model: NodeModel,
-    card: Card,
-    out: Path,
-    *,
-    probabilities: Path | None,
-    steps: Steps,
+    source: ImageSource, model: NodeModel, card: Card, results: Results, *, steps: Steps
 ) -> tuple[int, dict[int, int]]:
     """Segment an image in memory and write what `stream.segment_to_file` writes.
 
@@ -34,33 +28,45 @@ def segment_whole(
     n_pixels : dict
         Class id -> number of its pixels.
     """
-    found = segment_source(source, model, steps=steps)
+    found = segment_source(source, model, shares=results.needs_shares, steps=steps)
     with steps("write"):
-        write_card_mask(out, found.mask, card, source.info.pixel_size_um)
-        if probabilities is not None:
-            size = source.info.pixel_size_um
-            _write_shares(probabilities, found.labels, found.logits, card, size)
-    n_pixels = {c.id: int(np.count_nonzero(found.mask == c.id)) for c in card.classes}
+        n_pixels = write_segmentation(found, card, results, source.info.pixel_size_um)
     return len(found.logits), n_pixels
 
 
-def _write_shares(
-    path: Path,
-    labels: LabelsZYX,
-    logits: Float32,
-    card: Card,
-    pixel_size_um: PixelSizeUm | None,
-) -> None:
-    """Write the class probabilities of superpixels."""
-    n_z, n_y, n_x = labels.shape
-    names = [c.name for c in card.classes]
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        writer = probability_writer(
-            path, (n_z, n_y, n_x), names, folder=Path(folder), pixel_size_um=pixel_size_um
+def write_segmentation(
+    found: Segmentation, card: Card, results: Results, pixel_size_um: PixelSizeUm | None
+) -> dict[int, int]:
+    """Write the layers of a segmentation in memory; return class id -> number of its pixels.
+
+    Probabilities and uncertainty need a segmentation with shares.
+    """
+    n_z, n_y, n_x = found.mask.shape
+    folder = results.mask.parent
+    with (
+        TemporaryDirectory(prefix=f".{results.mask.name}.", dir=folder) as strips,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writer = ResultWriter(
+            results, (n_z, n_y, n_x), card,
+            pixel_size_um=pixel_size_um, folder=Path(strips), workers=1,
+        )  # fmt: skip
+        for band, painted in _bands(found, outlines=results.outlines is not None):
+            for write in writer.write(band, painted, pool):
+                write.result()
+        return writer.finish()
+
+
+def _bands(found: Segmentation, *, outlines: bool) -> Iterator[tuple[Band, Painted]]:
+    n_z, n_y, _ = found.mask.shape
+    lines = outlines_of(found.labels) if outlines else None
+    for z, y in product(range(n_z), range(0, n_y, STRIP_PX)):
+        place = slice(z, z + 1), slice(y, min(y + STRIP_PX, n_y))
+        yield (
+            Band(*place, strips=range(0)),
+            Painted(
+                found.mask[place],
+                None if found.shares is None else found.shares[(slice(None), *place)],
+                None if lines is None else lines[place],
+            ),
         )
-        for z, strip in product(range(n_z), range(-(-n_y // STRIP_PX))):
-            rows = labels[z : z + 1, strip * STRIP_PX : (strip + 1) * STRIP_PX]
-            shares = decode_probabilities(rows, BlockNodes(0, logits))
-            for c, plane in enumerate(shares[:, 0]):
-                writer.write(c * n_z + z, strip, plane)
-        writer.finish()

@@ -4,21 +4,23 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from spixgraph.arrays import Array, LabelsZYX, MaskZYX, PixelSizeUm, UInt8
+from spixgraph.arrays import Array, MaskZYX, PixelSizeUm
 from spixgraph.errors import InputError
-from spixgraph.io.masks import write_mask
 from spixgraph.predict.card import Card
-from spixgraph.predict.driver import class_probabilities
-from spixgraph.predict.outputs import write_card_mask, write_probabilities
+from spixgraph.predict.outputs import Results, class_areas, write_card_mask
+from spixgraph.predict.painting import outlines_of
+from spixgraph.predict.whole import write_segmentation
 from spixgraph.serve.polygons import polygons_of
 from spixgraph.serve.segmenter import Segmented
 
+SHARES = ("probabilities", "uncertainty")
+"""Extras that need the class probabilities of pixels."""
 Form = Literal["png", "tiff", "json", "geojson", "zip"]
 FORMS: tuple[Form, ...] = get_args(Form)
 MIME: dict[Form, str] = {
@@ -50,7 +52,7 @@ def encode(
     form : {"png", "tiff", "json", "geojson", "zip"}
     class_ids : collection of int
         Classes to outline in GeoJSON; all by default.
-    extras : collection of {"probabilities", "outlines"}
+    extras : collection of {"probabilities", "uncertainty", "outlines"}
         What goes into the ZIP besides mask and areas; outlines also go into JSON.
 
     Raises
@@ -58,8 +60,8 @@ def encode(
     InputError
         If a PNG is wanted of a volume, or the form cannot hold what is asked for.
     """
-    if "probabilities" in extras and form != "zip":
-        raise InputError("probabilities come beside the mask; ask for format=zip")
+    if form != "zip" and (name := next((n for n in SHARES if n in extras), None)):
+        raise InputError(f"{name} comes beside the mask; ask for format=zip")
     if "outlines" in extras and form not in ("zip", "json"):
         raise InputError("outlines come beside the mask; ask for format=zip or format=json")
     mask, size = segmented.found.mask, segmented.info.pixel_size_um
@@ -71,7 +73,7 @@ def encode(
         return _zip(segmented, card, extras)
     value = mask_json(mask, card, size)
     if "outlines" in extras:
-        value["outlines"] = run_lengths(outlines(segmented.found.labels))
+        value["outlines"] = run_lengths(outlines_of(segmented.found.labels) // 255)
     return _json(value)
 
 
@@ -92,33 +94,16 @@ def mask_json(mask: MaskZYX, card: Card, pixel_size_um: PixelSizeUm | None) -> d
     return {
         "shape_zyx": list(mask.shape),
         "pixel_size_um": pixel_size_um,
-        "classes": class_areas(mask, card, pixel_size_um),
+        "classes": areas_of(mask, card, pixel_size_um),
         "mask": run_lengths(mask),
     }
 
 
-def class_areas(
-    mask: MaskZYX, card: Card, pixel_size_um: PixelSizeUm | None
-) -> list[dict[str, Any]]:
-    """Count the pixels of each class.
-
-    Returns
-    -------
-    list of dict
-        ``id, name, colour, pixels, fraction``, and where the pixel size is known the area as
-        ``um2``, for a volume ``um3``.
-    """
+def areas_of(mask: MaskZYX, card: Card, pixel_size_um: PixelSizeUm | None) -> list[dict[str, Any]]:
+    """Count the pixels of each class; see `predict.outputs.class_areas`."""
     pixels = np.bincount(mask.reshape(-1), minlength=256)
-    unit = "um2" if mask.shape[0] == 1 else "um3"
-    one = None
-    if pixel_size_um is not None:
-        one = float(np.prod(pixel_size_um[1:] if unit == "um2" else pixel_size_um))
-    return [
-        c.model_dump()
-        | {"pixels": int(pixels[c.id]), "fraction": float(pixels[c.id] / mask.size)}
-        | ({} if one is None else {unit: float(pixels[c.id] * one)})
-        for c in card.classes
-    ]
+    n_pixels = {c.id: int(pixels[c.id]) for c in card.classes}
+    return class_areas(n_pixels, card, pixel_size_um, n_dims=2 if len(mask) == 1 else 3)
 
 
 def run_lengths(values: Array) -> dict[str, Any]:
@@ -163,27 +148,15 @@ def feature_collection(
     return {"type": "FeatureCollection", "features": features}
 
 
-def outlines(labels: LabelsZYX) -> UInt8:
-    """Mark the pixels whose right or lower neighbour is another superpixel: (Z, Y, X) 0 or 1."""
-    marked = np.zeros(labels.shape, np.uint8)
-    marked[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    marked[:, :, :-1] |= labels[:, :, :-1] != labels[:, :, 1:]
-    return marked
-
-
-def _zip(segmented: Segmented, card: Card, extras: Iterable[str]) -> bytes:
+def _zip(segmented: Segmented, card: Card, extras: Collection[str]) -> bytes:
     """Pack mask.tif, areas.json and the extras; the same content gives the same bytes."""
     found, size = segmented.found, segmented.info.pixel_size_um
     with tempfile.TemporaryDirectory(prefix="spixgraph-") as name:
         folder = Path(name)
-        write_card_mask(folder / "mask.tif", found.mask, card, size)
-        areas = {"pixel_size_um": size, "classes": class_areas(found.mask, card, size)}
+        paths = {extra: folder / f"{extra}.tif" for extra in extras}
+        write_segmentation(found, card, Results(folder / "mask.tif", **paths), size)
+        areas = {"pixel_size_um": size, "classes": areas_of(found.mask, card, size)}
         (folder / "areas.json").write_bytes(_json(areas))
-        if "outlines" in extras:
-            write_mask(folder / "outlines.tif", outlines(found.labels), pixel_size_um=size)
-        if "probabilities" in extras:
-            shares = class_probabilities(found.logits)
-            write_probabilities(folder / "probabilities.tif", found.labels, shares, card)
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for path in sorted(folder.iterdir()):

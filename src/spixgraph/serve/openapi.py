@@ -18,6 +18,7 @@ _WHY = {
     404: "There is no such thing",
     408: "The body stalled",
     409: "The job has no result yet",
+    410: "The result is gone",
     413: "The body is too large, or the image needs more memory than there is; says the figures",
     415: "A TIFF that is not taken over HTTP",
     422: "The image does not suit the model",
@@ -67,7 +68,10 @@ def _segment_paths() -> dict[str, Any]:
         "axes": _AXES,
         "pixel_size_um": _SIZE,
         "classes": _CLASSES,
-        "extras": {"type": "string", "description": "probabilities,outlines: in zip or json"},
+        "extras": {
+            "type": "string",
+            "description": "probabilities,uncertainty,outlines: in zip; outlines in json, too",
+        },
     }
     answer = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME.values()}
     return {
@@ -93,13 +97,15 @@ def _job_paths() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "uri": {"type": "string", "description": "file:///folder/image.tif below a root"},
+            "uri": {"type": "string", "description": "Of a file or OME-Zarr below a root"},
             "sample": {"type": "string", "description": "A name of GET /samples"},
             "axes": _AXES,
             "pixel_size_um": {"type": "array", "items": {"type": "number"}, "minItems": 3},
+            "probabilities": {"type": "boolean"},
         },
     }
-    body = _form({"image": _IMAGE, "axes": _AXES, "pixel_size_um": _SIZE})
+    fields = {"image": _IMAGE, "axes": _AXES, "pixel_size_um": _SIZE}
+    body = _form({**fields, "probabilities": {"enum": ["true", "false"]}})
     body["content"]["application/json"] = {"schema": by_json}
     job = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
     one = {"parameters": [_JOB_ID]}
@@ -135,7 +141,18 @@ def _job_paths() -> dict[str, Any]:
                 },
             }
         },
-        "/jobs/{job_id}/result": one | _get("The mask", 400, 401, 404, 409, 422, 503),
+        "/jobs/{job_id}/result": one
+        | _get(
+            "The mask, or with ?layer= uncertainty, outlines or probabilities",
+            400,
+            401,
+            404,
+            409,
+            410,
+            413,
+            422,
+            503,
+        ),
         "/jobs/{job_id}/tiles/{layer}/{level}/{z}/{y}/{x}": {"parameters": [_JOB_ID, *tile]}
         | _get("A PNG tile of 512 px; layers are image and data", 401, 404, 409, 503),
         "/samples": _get("Names of images to try", 401, 503),

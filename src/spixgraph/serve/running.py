@@ -77,7 +77,9 @@ def start_running(
         version=version,
         device=settings.device,
         max_memory_bytes=settings.max_memory_bytes,
+        max_pixels=settings.max_job_pixels,
         roots=[str(root) for root in settings.roots],
+        remote_roots=list(settings.remote_roots),
         idle_s=WORKER_IDLE_S,
     )
     keeper = JobKeeper(table, orders, keep_hours=settings.keep_hours)

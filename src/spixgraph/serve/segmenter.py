@@ -22,6 +22,7 @@ from spixgraph.predict.driver import (
     require_fit,
     segment_source,
 )
+from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.memory import predict_peak_bytes, require_memory
 from spixgraph.predict.onnx_predictor import Device
 from spixgraph.predict.steps import Steps
@@ -103,6 +104,7 @@ class Segmenter:
         *,
         axes: str | None = None,
         pixel_size_um: PixelSizeUm | None = None,
+        shares: bool = False,
         deadline: float | None = None,
     ) -> tuple[Segmented, Kind]:
         """Segment one uploaded image.
@@ -113,6 +115,8 @@ class Segmenter:
             PNG or TIFF, known by its first bytes.
         axes, pixel_size_um : optional
             As of `open_image`, where the file does not say.
+        shares : bool
+            Whether class probabilities of the pixels are wanted.
         deadline : float, optional
             On the clock of `time.monotonic`; looked at between the steps.
 
@@ -141,19 +145,30 @@ class Segmenter:
                 shutil.copyfileobj(upload, handle)
             with opened(path, axes=axes, pixel_size_um=pixel_size_um) as source, said_of(path):
                 steps = Steps(lambda _: _require_time(deadline))
-                return self.segment(source, steps=steps), header.kind
+                return self.segment(source, shares=shares, steps=steps), header.kind
 
-    def segment(self, source: ImageSource, *, steps: Steps | None = None) -> Segmented:
+    def segment(
+        self, source: ImageSource, *, shares: bool = False, steps: Steps | None = None
+    ) -> Segmented:
         """Segment an opened image; errors as of `segment_upload`."""
-        require_fit(source.info, self.bundle.card)
-        predicted = self.require_memory(source.info.shape_zyxc)
+        card = self.bundle.card
+        require_fit(source.info, card)
+        predicted = self.require_memory(
+            source.info.shape_zyxc, n_shares=len(card.classes) if shares else 0
+        )
         with PeakMemory() as memory:
-            found = segment_source(source, self.model, steps=steps)
+            found = segment_source(source, self.model, shares=shares, steps=steps)
         return Segmented(found, source.info, predicted, memory.above_baseline_bytes)
 
-    def require_memory(self, shape_zyxc: ShapeZYXC) -> int:
-        """Return the predicted peak in bytes, or raise `TooLargeError` with the figures."""
+    def require_memory(self, shape_zyxc: ShapeZYXC, *, n_shares: int = 0) -> int:
+        """Return the predicted peak in bytes, or raise `TooLargeError` with the figures.
+
+        Planes of class probabilities take a byte per pixel each.
+        """
         contract = self.bundle.card.memory
+        contract = contract.model_copy(
+            update={"bytes_per_pixel": contract.bytes_per_pixel + n_shares}
+        )
         needed = predict_peak_bytes(shape_zyxc, contract)
         limit = self.max_memory_bytes
         if limit is not None and needed > limit:
@@ -177,13 +192,38 @@ class Segmenter:
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         segment_source(ArraySource(noise), self.model)
 
+    @property
+    def streams(self) -> bool:
+        """Whether images are segmented in bounded memory, from file to file."""
+        return is_streamed(self.bundle.recipe)
+
+    def require_job_fits(self, header: ImageHeader, max_pixels: int) -> None:
+        """Look at the header of the image of a job: what is not streamed must fit in memory."""
+        if header.kind == "png" or not self.streams:
+            self.require_header_fits(header)
+        require_pixels_of_job(header.n_pixels // self._share(header), max_pixels)
+
+    def _share(self, header: ImageHeader) -> int:
+        """Of how many pages of a TIFF an image may be made; its channels."""
+        return self.bundle.card.n_channels if header.kind == "tiff" else 1
+
     def require_header_fits(self, header: ImageHeader) -> None:
         """Look at the pixels that the header tells of, since opening may decode.
 
         The pages of a TIFF may be channels, so each counts for its share of them.
         """
-        share = self.bundle.card.n_channels if header.kind == "tiff" else 1
-        self.require_memory((1, 1, max(1, header.n_pixels // share), self.bundle.card.n_channels))
+        n_pixels = max(1, header.n_pixels // self._share(header))
+        self.require_memory((1, 1, n_pixels, self.bundle.card.n_channels))
+
+
+def require_pixels_of_job(n_pixels: int, max_pixels: int) -> None:
+    """Refuse an image beyond what a job may take."""
+    if n_pixels > max_pixels:
+        raise TooLargeError(
+            f"the image has {n_pixels / 1e6:,.0f} megapixels, a job may have "
+            f"{max_pixels / 1e6:,.0f} here; send a part of it, or let the operator raise "
+            "SPIXGRAPH_MAX_JOB_MP"
+        )
 
 
 def open_segmenter(
@@ -198,7 +238,7 @@ def open_segmenter(
 
 
 def opened(
-    path: Path, *, axes: str | None = None, pixel_size_um: PixelSizeUm | None = None
+    path: Path | str, *, axes: str | None = None, pixel_size_um: PixelSizeUm | None = None
 ) -> ImageSource:
     """Open an image; messages call it "the image", not by where it lies here."""
     with said_of(path):
@@ -206,7 +246,7 @@ def opened(
 
 
 @contextmanager
-def said_of(path: Path) -> Iterator[None]:
+def said_of(path: Path | str) -> Iterator[None]:
     """Keep our own path out of messages, and tell a broken file from one that does not suit."""
     try:
         yield

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from spixgraph.errors import InputError
+from spixgraph.serve.jobs.places import require_remote_root
 
 if TYPE_CHECKING:  # importing it imports onnxruntime
     from spixgraph.predict.onnx_predictor import Device
@@ -28,6 +29,8 @@ class ServeSettings:
         File of hashed API keys; without one everybody may ask.
     roots : tuple of Path
         Folders below which jobs may name images.
+    remote_roots : tuple of str
+        Addresses (`https://`, `s3://`) below which jobs may name OME-Zarr images.
     state : Path, optional
         Where jobs and their results lie; without one they end with the service.
     samples : Path, optional
@@ -36,6 +39,8 @@ class ServeSettings:
         Requests for a segmentation that may be uploading, waiting or running.
     max_jobs : int
         Jobs that may wait.
+    max_job_pixels : int
+        Most pixels of the image of a job.
     timeout_s : float
         Of one request for a segmentation, waiting included.
     body_timeout_s : float
@@ -50,10 +55,12 @@ class ServeSettings:
     device: "Device" = "auto"
     keys: Path | None = None
     roots: tuple[Path, ...] = ()
+    remote_roots: tuple[str, ...] = ()
     state: Path | None = None
     samples: Path | None = None
     queue: int = 16
     max_jobs: int = 100
+    max_job_pixels: int = 20_000_000_000
     timeout_s: float = 600.0
     body_timeout_s: float = 30.0
     max_memory_bytes: int | None = None
@@ -76,10 +83,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> ServeSettings
         device=_device(env.get("SPIXGRAPH_DEVICE", plain.device)),
         keys=_file(env, "KEYS"),
         roots=_folders(env, "ROOTS"),
+        remote_roots=tuple(
+            require_remote_root(root) for root in env.get("SPIXGRAPH_REMOTE_ROOTS", "").split()
+        ),
         state=Path(env["SPIXGRAPH_STATE"]) if env.get("SPIXGRAPH_STATE") else None,
         samples=next(iter(_folders(env, "SAMPLES")), None),
         queue=round(_number(env, "QUEUE", plain.queue)),
         max_jobs=round(_number(env, "MAX_JOBS", plain.max_jobs)),
+        max_job_pixels=round(_number(env, "MAX_JOB_MP", plain.max_job_pixels / 1e6) * 1e6),
         timeout_s=_number(env, "TIMEOUT_S", plain.timeout_s),
         body_timeout_s=_number(env, "BODY_TIMEOUT_S", plain.body_timeout_s),
         max_memory_bytes=None if memory is None else round(_number(env, "MAX_MEMORY_MB", 0) * 1e6),

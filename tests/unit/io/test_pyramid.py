@@ -20,7 +20,7 @@ from spixgraph.files import sha256_file, sha256_tree
 from spixgraph.io import pyramid
 from spixgraph.io._tiles import mean_of_four, mode_of_four
 from spixgraph.io.masks import read_mask, write_mask
-from spixgraph.io.pyramid import STRIP_PX, mask_writer, probability_writer
+from spixgraph.io.pyramid import STRIP_PX, channel_writer, mask_writer
 
 even = st.integers(1, 4).map(lambda n: 2 * n)
 images = st.tuples(even, even).flatmap(lambda s: arrays(np.uint8, s, elements=st.integers(0, 3)))
@@ -172,7 +172,7 @@ def test_probabilities(tmp_path, shape):
     for suffix in (".tif", ".ome.zarr"):
         path = tmp_path / f"p{suffix}"
         options = {"folder": tmp_path / f"w{suffix}", "pixel_size_um": (3.0, 0.5, 0.5)}
-        writer = probability_writer(path, shape, ["ground", "cell"], **options)
+        writer = channel_writer(path, shape, ["ground", "cell"], **options)
         write_strips(writer, planes)
         writer.finish()
     with tifffile.TiffFile(tmp_path / "p.tif") as tif:
@@ -190,7 +190,7 @@ def test_probabilities(tmp_path, shape):
 
 def test_probabilities_are_no_png(tmp_path):
     with pytest.raises(InputError, match=r"must end in one of \.tif"):
-        probability_writer(tmp_path / "p.png", (1, 9, 9), ["a"], folder=tmp_path / "w")
+        channel_writer(tmp_path / "p.png", (1, 9, 9), ["a"], folder=tmp_path / "w")
 
 
 def test_ome_zarr_readers_see_a_label_pyramid(tmp_path):

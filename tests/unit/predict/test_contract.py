@@ -27,6 +27,7 @@ from spixgraph.graph.pixel_samples import place_names
 from spixgraph.io.images import ArraySource, open_image
 from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.driver import open_model
+from spixgraph.predict.outputs import Results
 from spixgraph.predict.stream import segment_to_file
 from spixgraph.resources import PeakMemory
 from tests.toy_bundle import write_toy_bundle
@@ -48,8 +49,8 @@ columns = (*maps, *place_names(is_volume=volume)) if decoder else ()
 memory = {"base_bytes": 0, "bytes_per_pixel": 1, "bytes_per_node": 1500}
 path = write_toy_bundle(folder / "b", source=small, recipe=recipe, decoder=columns, memory=memory)
 model = open_model(load_bundle(path), device="cpu", threads=1)
-options = {"workers": workers, "probabilities": folder / "p.tif" if shares else None}
-segment_to_file(small, model, folder / "warm.tif", **options)
+results = lambda name: Results(folder / name, folder / "p.tif" if shares else None)
+segment_to_file(small, model, results("warm.tif"), workers=workers)
 axes = ("Z" if z > 1 else "") + ("C" if c > 1 else "") + "YX"
 stored = np.moveaxis(pixels, -1, 1) if c > 1 else pixels[..., 0]
 tifffile.imwrite(folder / "i.tif", stored if z > 1 else stored[0], tile=(256, 256), ome=True,
@@ -58,7 +59,7 @@ del pixels, small, stored, noise, smooth
 gc.collect()
 ctypes.CDLL(None).malloc_trim(0)
 with open_image(folder / "i.tif", pixel_size_um=size) as source, PeakMemory() as memory:
-    done = segment_to_file(source, model, folder / "m.tif", **options)
+    done = segment_to_file(source, model, results("m.tif"), workers=workers)
 print(json.dumps([done.plan.peak_bytes, memory.peak_rss_bytes]))
 """
 

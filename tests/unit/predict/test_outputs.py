@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
-import tifffile
 
-from spixgraph.errors import InputError
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.bundle import load_bundle
-from spixgraph.predict.outputs import write_card_mask, write_probabilities
+from spixgraph.predict.outputs import class_areas, write_card_mask
 from tests.toy_bundle import CLASSES, write_toy_bundle
-
-LABELS = np.array([[[0, 0, 1], [2, 2, 1]], [[1, 1, 1], [0, 2, 2]]], np.int32)
-SHARES = np.array([[0.25, 0.75], [1.0, 0.0], [0.5, 0.5]], np.float32)
 
 
 @pytest.fixture
@@ -25,24 +20,11 @@ def test_mask_with_a_gap_in_the_ids_comes_back(tmp_path, card, suffix):
     np.testing.assert_array_equal(read_mask(tmp_path / f"mask{suffix}"), mask)
 
 
-def test_probabilities_per_pixel(tmp_path, card):
-    path = tmp_path / "p.tif"
-    write_probabilities(path, LABELS, SHARES, card)
-    stored = tifffile.imread(path)
-    assert stored.shape == (2, 2, 2, 3)
-    for z, y, x in np.ndindex(LABELS.shape):
-        np.testing.assert_array_equal(stored[z, :, y, x], SHARES[LABELS[z, y, x]])
-    with tifffile.TiffFile(path) as file:
-        assert file.series[0].axes == "ZCYX"
-        assert file.shaped_metadata[0]["channels"] == ["background", "cell"]
-
-
-def test_same_probabilities_same_bytes(tmp_path, card):
-    for name in ("a.tif", "b.tif"):
-        write_probabilities(tmp_path / name, LABELS, SHARES, card)
-    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
-
-
-def test_other_suffix_is_refused(tmp_path, card):
-    with pytest.raises(InputError, match=r"must end in one of \.tif"):
-        write_probabilities(tmp_path / "p.npy", LABELS, SHARES, card)
+@pytest.mark.parametrize("unit", ["um2", "um3"])
+def test_areas(card, unit):
+    n_dims = 2 if unit == "um2" else 3
+    ground, cell = class_areas({0: 30, 3: 10}, card, (2.0, 0.5, 0.5), n_dims=n_dims)
+    assert (ground["id"], cell["id"], cell["name"]) == (0, 3, "cell")
+    assert cell["fraction"] == 0.25
+    assert cell[unit] == 10 * (0.25 if n_dims == 2 else 0.5)
+    assert set(class_areas({0: 1, 3: 1}, card, None, n_dims=2)[0]) == set(cell) - {unit}

@@ -19,7 +19,8 @@ from spixgraph.predict import stream
 from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.decoder import class_probabilities
 from spixgraph.predict.driver import open_model, segment_source
-from spixgraph.predict.outputs import BandWriter
+from spixgraph.predict.outputs import Results, ResultWriter
+from spixgraph.predict.painting import outlines_of, uncertainty_of
 from spixgraph.predict.stream import segment_to_file
 from tests.toy_bundle import BASINS, blob_image, write_toy_bundle
 
@@ -87,17 +88,22 @@ def test_bytes_do_not_depend_on_workers_or_parts(tmp_path, scene, monkeypatch):
     assert len(hashes) == 1
 
 
-def test_probabilities(tmp_path, scene):
+def test_layers_are_those_of_the_segmentation_in_memory(tmp_path, scene):
     source, model = scene
     out, shares = tmp_path / "m.tif", tmp_path / "p.tif"
-    segment_to_file(source, model, out, probabilities=shares, workers=2)
+    doubt, lines = tmp_path / "u.tif", tmp_path / "o.tif"
+    segment_to_file(source, model, Results(out, shares, doubt, lines), workers=2)
     stored = tifffile.imread(shares).astype(int)
     assert stored.shape == (2, 1100, 1300)
     assert np.abs(stored.sum(0) - 255).max() <= 1
     mask, clear = read_mask(out)[0], stored[0] != stored[1]
     np.testing.assert_array_equal(stored.argmax(0)[clear], mask[clear])
+    found = segment_source(source, model, shares=True)
+    assert found.shares is not None
+    np.testing.assert_array_equal(found.shares[:, 0], stored)
+    np.testing.assert_array_equal(tifffile.imread(doubt), uncertainty_of(found.shares)[0])
+    np.testing.assert_array_equal(tifffile.imread(lines), outlines_of(found.labels)[0])
     if model.pixel_scaling is None:
-        found = segment_source(source, model)
         wanted = np.rint(255 * class_probabilities(found.logits)[found.labels[0]])
         np.testing.assert_array_equal(np.moveaxis(stored, 0, -1), wanted)
 
@@ -138,9 +144,9 @@ def test_a_stopped_run_goes_on(tmp_path, scene, monkeypatch, where):
         if where == "network":
             stopping(patch, "run_network", 0)
         elif where == "finish":
-            patch.setattr(BandWriter, "finish", lambda self: (_ for _ in ()).throw(Stop))
+            patch.setattr(ResultWriter, "finish", lambda self: (_ for _ in ()).throw(Stop))
         else:
-            write, done = BandWriter.write, []
+            write, done = ResultWriter.write, []
 
             def limited(self, band, painted, pool):
                 done.append(band)
@@ -148,7 +154,7 @@ def test_a_stopped_run_goes_on(tmp_path, scene, monkeypatch, where):
                     raise Stop
                 return write(self, band, painted, pool)
 
-            patch.setattr(BandWriter, "write", limited)
+            patch.setattr(ResultWriter, "write", limited)
         with pytest.raises(Stop):
             segment_to_file(source, model, out)
     assert not out.exists()

@@ -22,6 +22,7 @@ from spixgraph.cli import main
 from spixgraph.errors import StoredDataError
 from spixgraph.predict import memory
 from spixgraph.predict.bundle import bundle_sha256
+from spixgraph.predict.painting import uncertainty_of
 from spixgraph.serve.admission import Admission
 from spixgraph.serve.app import make_app
 from spixgraph.serve.keys import add_key, load_keys
@@ -345,18 +346,25 @@ def test_geojson_outlines_are_the_mask(client, tmp_path, bundle):
     assert post(client, data, format="geojson", classes="7").status_code == 422
 
 
-def test_zip_holds_probabilities_and_outlines(client):
-    response = post(client, png(pixels()), format="zip", extras="probabilities,outlines")
-    again = post(client, png(pixels()), format="zip", extras="probabilities,outlines")
+def test_zip_holds_probabilities_uncertainty_and_outlines(client):
+    extras = "probabilities,uncertainty,outlines"
+    response = post(client, png(pixels()), format="zip", extras=extras)
+    again = post(client, png(pixels()), format="zip", extras=extras)
     assert response.content == again.content
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         names = set(archive.namelist())
-        shares = mask_of(archive.read("probabilities.tif"))[0]
+        shares = mask_of(archive.read("probabilities.tif"))
+        doubt = mask_of(archive.read("uncertainty.tif"))
+        lines = mask_of(archive.read("outlines.tif"))
         mask = mask_of(archive.read("mask.tif"))
-    assert names == {"mask.tif", "outlines.tif", "probabilities.tif", "areas.json"}
-    np.testing.assert_allclose(shares.sum(0), 1, rtol=1e-5)
-    np.testing.assert_array_equal(shares.argmax(0), mask)
-    assert post(client, png(pixels()), extras="probabilities").status_code == 422
+    assert names == {f"{n}.tif" for n in (*extras.split(","), "mask")} | {"areas.json"}
+    assert abs(shares.astype(int).sum(0) - 255).max() <= 1
+    clear = shares[0] != shares[1]
+    np.testing.assert_array_equal(shares.argmax(0)[clear], mask[clear])
+    np.testing.assert_array_equal(doubt, uncertainty_of(shares))
+    assert set(np.unique(lines)) == {0, 255}
+    for extra in ("probabilities", "uncertainty"):
+        assert post(client, png(pixels()), extras=extra).status_code == 422
 
 
 def mask_of(data: bytes):

@@ -2,7 +2,13 @@ import os
 
 import pytest
 
-from spixgraph.serve.jobs.places import ForbiddenError, MissingError, resolve_uri
+from spixgraph.errors import InputError
+from spixgraph.serve.jobs.places import (
+    ForbiddenError,
+    MissingError,
+    require_remote_root,
+    resolve_uri,
+)
 
 
 @pytest.fixture
@@ -72,3 +78,46 @@ def test_what_is_not_there_is_missing(root):
     for name in ("gone.tif", "a.zarr/0/c/d", "x" * 5000):
         with pytest.raises(MissingError):
             resolve_uri(uri(root / name), [root])
+
+
+def test_addresses_below_an_allowed_address(root):
+    allowed = [require_remote_root("s3://bucket/images/"), require_remote_root("https://h.org")]
+    for address in ("s3://bucket/images/a/b.zarr", "https://h.org/x%20y.zarr"):
+        assert resolve_uri(address, [root], allowed) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://bucket/images",
+        "s3://bucket/images/",
+        "s3://bucket/images2/a.zarr",
+        "s3://other/images/a.zarr",
+        "https://bucket/images/a.zarr",
+        "s3://bucket/images/../secret.zarr",
+        "s3://bucket/images/./a.zarr",
+        "s3://bucket/images//a.zarr",
+        "s3://bucket/images/%2e%2E/secret.zarr",
+        "s3://bucket/images/a%2Fb.zarr",
+        "s3://bucket/images/a%00.zarr",
+        "s3://bucket/images/a\\..\\b.zarr",
+        "s3://bucket/images/a.zarr?versionId=1",
+        "s3://bucket/images/a.zarr#x",
+        "s3://me@bucket/images/a.zarr",
+        "s3://bucket/images/\u00e4.zarr",
+        "s3://bucket/images/a\n.zarr",
+        "S3://bucket/images/a.zarr",
+        "s3://[::1/images/a.zarr",
+        "ftp://bucket/images/a.zarr",
+        "file+s3://bucket/images/a.zarr",
+    ],
+)
+def test_tricks_with_addresses_are_refused(root, address):
+    with pytest.raises(ForbiddenError):
+        resolve_uri(address, [root], ["s3://bucket/images"])
+
+
+@pytest.mark.parametrize("text", ["bucket/images", "ftp://h/x", "s3://", "s3://b/../x", "s3://[::"])
+def test_a_root_that_is_no_address_is_an_error(text):
+    with pytest.raises(InputError):
+        require_remote_root(text)

@@ -1,14 +1,15 @@
-"""Which images a job may name: files below the configured roots, by no trick elsewhere."""
+"""Which images a job may name: those below the configured roots, by no trick elsewhere."""
 
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from spixgraph.errors import InputError
 
-SCHEMES = ("file",)
+REMOTE_SCHEMES = ("https", "http", "s3")
+_ESCAPES = ("%2e", "%2f", "%5c", "%00")  # of . / \\ and NUL
 
 
 class ForbiddenError(InputError):
@@ -19,21 +20,24 @@ class MissingError(InputError):
     """There is nothing at the place."""
 
 
-def resolve_uri(uri: str, roots: Sequence[Path]) -> Path:
-    """Turn a URI into the path of an image below a root.
+def resolve_uri(uri: str, roots: Sequence[Path], remote_roots: Sequence[str] = ()) -> Path | str:
+    """Turn a URI into the path or the address of an image below a root.
 
     Parameters
     ----------
     uri : str
-        ``file:///folder/image.tif``; percent-encoding is undone once.
+        ``file:///folder/image.tif``, whose percent-encoding is undone once, or the address of an
+        OME-Zarr image, ``https://host/folder/image.zarr``.
     roots : sequence of Path
         Absolute, without symbolic links.
+    remote_roots : sequence of str
+        Addresses, such as ``s3://bucket/images``.
 
     Returns
     -------
-    path : Path
+    path : Path or str
         A file, or the folder of an OME-Zarr image, with no symbolic link on the way from its root
-        nor inside of it.
+        nor inside of it; or an address, of which nothing is asked here.
 
     Raises
     ------
@@ -42,6 +46,8 @@ def resolve_uri(uri: str, roots: Sequence[Path]) -> Path:
     MissingError
         If there is no such file or folder.
     """
+    if uri.partition("://")[0] in REMOTE_SCHEMES:
+        return _address(uri, remote_roots)
     path = _path_of(uri)
     root = next((root for root in roots if path.is_relative_to(root) and path != root), None)
     if root is None:
@@ -53,14 +59,59 @@ def resolve_uri(uri: str, roots: Sequence[Path]) -> Path:
     return path
 
 
-def _path_of(uri: str) -> Path:
+def require_remote_root(root: str) -> str:
+    """Check an address that an operator allows; return it without a slash at its end.
+
+    Raises
+    ------
+    InputError
+        If it is none, or more than a scheme, a host and a folder.
+    """
+    parts = _split(root)
+    if parts.scheme not in REMOTE_SCHEMES or not parts.netloc or not _is_plain(root):
+        raise InputError(
+            f"{root!r} is not an address below which jobs may read; write it as in "
+            "s3://bucket/images or https://host/images"
+        )
+    return root.rstrip("/")
+
+
+def _address(uri: str, roots: Sequence[str]) -> str:
+    uri = uri.rstrip("/")
+    if not _is_plain(uri) or not any(uri.startswith(f"{root}/") for root in roots):
+        raise ForbiddenError(
+            "the URI is not below an address that jobs may read; an operator allows addresses by "
+            "SPIXGRAPH_REMOTE_ROOTS"
+        )
+    return uri
+
+
+def _is_plain(address: str) -> bool:
+    """Whether an address means what it says: no user, query, fragment, '..' or hidden slash."""
+    parts, low = _split(address), address.lower()
+    pieces = parts.path.strip("/").split("/")
+    return (
+        address.isascii()
+        and address.isprintable()
+        and not set(address) & set("\\?#@ ")
+        and not any(code in low for code in _ESCAPES)
+        and (pieces == [""] or all(piece not in ("", ".", "..") for piece in pieces))
+    )
+
+
+def _split(uri: str) -> SplitResult:
     try:
-        parts = urlsplit(uri)
+        return urlsplit(uri)
     except ValueError as error:
         raise ForbiddenError(f"{uri!r} is not a URI: {error}") from error
-    if parts.scheme not in SCHEMES:
+
+
+def _path_of(uri: str) -> Path:
+    parts = _split(uri)
+    if parts.scheme != "file":
         raise ForbiddenError(
-            f"URIs of scheme {parts.scheme!r} are not read; allowed: {', '.join(SCHEMES)}"
+            f"URIs of scheme {parts.scheme!r} are not read; allowed: file, "
+            f"{', '.join(REMOTE_SCHEMES)}"
         )
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise ForbiddenError("a file URI has no host, query or fragment: file:///folder/image.tif")

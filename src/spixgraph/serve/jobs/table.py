@@ -208,9 +208,9 @@ class JobTable:
             )
             db.execute("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (job_id,))
 
-    def end_canceled(self, worker: str) -> None:
-        """Note that a worker has stopped the job that it was asked to stop."""
-        self._change(
+    def end_canceled(self, worker: str) -> bool:
+        """Note that a worker has stopped the job that it was asked to stop; False if none was."""
+        return self._change(
             "state = 'canceled', finished = ? WHERE worker = ? AND state = 'running' "
             "AND cancel = 1",
             time.time(), worker,

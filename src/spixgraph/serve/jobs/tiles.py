@@ -1,81 +1,72 @@
-"""Tiles of an image and of its mask, in levels, so that a browser can look at gigapixels.
+"""Tiles of an image and of its result, in levels, so that a browser can look at gigapixels.
 
-Two PNG tiles belong to each place. One shows the image, stretched to 8 bit. The other holds
-figures for the page to draw with: red is the class id, green is 255 on superpixel outlines, blue
-is the uncertainty. So opacity, colours and layers change without asking the server again.
+All layers are TIFFs with one pyramid of 512 px tiles; a tile is read when it is asked for. Two PNG
+tiles belong to each place. One shows the image, stretched to 8 bit. The other holds figures for the
+page to draw with: red is the class id, green is 255 on superpixel outlines and less where a level
+averages them, blue is the uncertainty. So opacity, colours and layers change without asking the
+server again.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import imagecodecs
 import numpy as np
 
-from spixgraph.arrays import Array, Float32, Float64, LabelsZYX, MaskZYX, ShapeZYX, UInt8
+from spixgraph.arrays import Array, Float64, UInt8
 from spixgraph.io.images import ImageSource
-from spixgraph.predict.driver import Segmentation, class_probabilities
+from spixgraph.io.pyramid import STRIP_PX, channel_writer, read_tiles
+from spixgraph.predict.outputs import Results
 
-TILE_PX = 512
+TILE_PX = STRIP_PX
+Layer = Literal["image", "data"]
 _SAMPLED_BLOCKS = 16
 _CUT_PERCENT = (0.2, 99.8)
+_COLOURS = ("red", "green", "blue")
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """How an image of (Z, Y, X) is cut: level 0 is the image, each further one half of it."""
-
-    shape_zyx: ShapeZYX
-
-    @property
-    def n(self) -> int:
-        """Number of levels; the last one is a single tile."""
-        longest = max(self.shape_zyx[1:])
-        return 1 + max(0, math.ceil(math.log2(longest / TILE_PX)))
-
-    def size_yx(self, level: int) -> tuple[int, int]:
-        """Pixels of one slice at a level."""
-        _, y, x = self.shape_zyx
-        return -(-y >> level), -(-x >> level)
-
-    def tiles_yx(self, level: int) -> tuple[int, int]:
-        """Tiles along y and x."""
-        y, x = self.size_yx(level)
-        return -(-y // TILE_PX), -(-x // TILE_PX)
+def results_in(folder: Path, *, probabilities: bool) -> Results:
+    """Name the result files of a job."""
+    return Results(
+        folder / "mask.tif",
+        folder / "probabilities.tif" if probabilities else None,
+        folder / "uncertainty.tif",
+        folder / "outlines.tif",
+    )
 
 
-def tile_path(folder: Path, layer: str, level: int, z: int, y: int, x: int) -> Path:
-    """Where one tile lies."""
-    return folder / layer / str(level) / str(z) / f"{y}_{x}.png"
-
-
-def write_tiles(
-    folder: Path,
-    source: ImageSource,
-    found: Segmentation,
-    *,
-    on_slice: Callable[[float], object] = lambda _: None,
+def write_view(
+    folder: Path, source: ImageSource, on_strip: Callable[[float], object] = lambda _: None
 ) -> None:
-    """Write all tiles of an image and its segmentation.
+    """Write the image as it is shown, ``view.tif``.
 
     Parameters
     ----------
     folder : Path
-        Gets `image/<level>/<z>/<y>_<x>.png` and `data/...`.
+        Strips wait in its ``view.part``; those that it holds are kept.
     source : ImageSource
-    found : Segmentation
-    on_slice : callable
+        Read once, strip by strip.
+    on_strip : callable
         Told the share that is done, 0..1.
     """
-    n_z = found.mask.shape[0]
-    levels = Levels((n_z, found.mask.shape[1], found.mask.shape[2]))
+    n_z, n_y, n_x, n_c = source.info.shape_zyxc
     limits = display_limits(source)
-    doubt = uncertainty(found.logits)
-    for z in range(n_z):
-        _write_image(folder, levels, source, z, limits)
-        _write_data(folder, levels, found.mask, found.labels, doubt, z)
-        on_slice((z + 1) / n_z)
+    n_shown = 3 if n_c >= 3 else 1
+    strips, path = folder / "view.part", folder / "view.tif"
+    writer = channel_writer(path, (n_z, n_y, n_x), _COLOURS[:n_shown], folder=strips)
+    n_strips = -(-n_y // STRIP_PX)
+    for number in range(n_z * n_strips):
+        z, strip = divmod(number, n_strips)
+        planes = [c * n_z + z for c in range(n_shown)]
+        if not all(writer.holds(plane, strip) for plane in planes):
+            rows = slice(strip * STRIP_PX, min((strip + 1) * STRIP_PX, n_y))
+            pixels = source.read(slice(z, z + 1), rows, slice(None))[0, ..., :n_shown]
+            for c, plane in enumerate(planes):
+                writer.write(plane, strip, _stretch(pixels[..., c], *limits[c]))
+        on_strip((number + 1) / (n_z * n_strips))
+    writer.finish()
 
 
 def display_limits(source: ImageSource) -> Float64:
@@ -93,84 +84,39 @@ def display_limits(source: ImageSource) -> Float64:
     return np.stack([low, np.maximum(high, low + 1e-9)], axis=1)
 
 
-def uncertainty(logits: Float32) -> UInt8:
-    """Return 0 where a superpixel is sure of its class, 255 where all classes are as likely."""
-    likeliest = class_probabilities(logits).max(axis=1)
-    n_classes = max(2, logits.shape[1])
-    share = (1 - likeliest) * n_classes / (n_classes - 1)
-    return np.round(255 * share.clip(0, 1)).astype(np.uint8)
+def png_tile(
+    folder: Path, layer: Layer, place: tuple[int, int, int, int], *, n_z: int
+) -> bytes | None:
+    """Make one PNG tile of a job.
+
+    Parameters
+    ----------
+    folder : Path
+        With the files of `write_view` and `results_in`.
+    layer : {"image", "data"}
+    place : four int
+        Level, slice, row and column of the tile.
+    n_z : int
+        Slices of the image.
+
+    Returns
+    -------
+    bytes, or None if there is no such tile.
+    """
+    level, z, y, x = place
+    names = ["view"] if layer == "image" else ["mask", "outlines", "uncertainty"]
+    tiles = [read_tiles(folder / f"{name}.tif", level, z, n_z, y, x) for name in names]
+    planes = [tile for tile in tiles if tile is not None]
+    return _png(np.concatenate(planes)) if planes else None
 
 
-def _write_image(
-    folder: Path, levels: Levels, source: ImageSource, z: int, limits: Float64
-) -> None:
-    """Write one slice: read each block once, halve it for the next level as it comes."""
-    plane: UInt8 | None = None
-    for level in range(levels.n):
-        below = np.zeros((*levels.size_yx(level + 1), _shown(len(limits))), np.uint8)
-        for y, x in np.ndindex(levels.tiles_yx(level)):
-            rows, columns = _span(y), _span(x)
-            if plane is None:
-                tile = _stretch(source.read(slice(z, z + 1), rows, columns)[0], limits)
-            else:
-                tile = plane[rows, columns]
-            _write_png(tile_path(folder, "image", level, z, y, x), tile)
-            half = _halved(tile)
-            top, left = y * TILE_PX // 2, x * TILE_PX // 2
-            below[top : top + half.shape[0], left : left + half.shape[1]] = half
-        plane = below
-
-
-def _write_data(
-    folder: Path, levels: Levels, mask: MaskZYX, labels: LabelsZYX, doubt: UInt8, z: int
-) -> None:
-    for level in range(levels.n):
-        step = 1 << level
-        classes, superpixels = mask[z, ::step, ::step], labels[z, ::step, ::step]
-        for y, x in np.ndindex(levels.tiles_yx(level)):
-            ids = superpixels[_span(y, 1), _span(x, 1)]
-            height, width = classes[_span(y), _span(x)].shape
-            tile = np.zeros((height, width, 3), np.uint8)
-            tile[..., 0] = classes[_span(y), _span(x)]
-            tile[..., 1] = 255 * _borders(ids)[:height, :width]
-            tile[..., 2] = doubt[ids[:height, :width]]
-            _write_png(tile_path(folder, "data", level, z, y, x), tile)
-
-
-def _span(tile: int, beyond: int = 0) -> slice:
-    return slice(tile * TILE_PX, (tile + 1) * TILE_PX + beyond)
-
-
-def _borders(ids: Array) -> Array:
-    """Whether the right or lower neighbour is another superpixel."""
-    marked = np.zeros(ids.shape, bool)
-    marked[:-1] |= ids[:-1] != ids[1:]
-    marked[:, :-1] |= ids[:, :-1] != ids[:, 1:]
-    return marked
-
-
-def _shown(n_channels: int) -> int:
-    """Count the channels that are shown: the first three, or the first one."""
-    return 3 if n_channels >= 3 else 1
-
-
-def _stretch(block: Array, limits: Float64) -> UInt8:
-    """Scale (Y, X, C) to 8 bit."""
-    n = _shown(len(limits))
-    low, high = limits[:n].T
-    scaled = (block[..., :n].astype(np.float32) - low) / (high - low)
+def _stretch(pixels: Array, low: float, high: float) -> UInt8:
+    """Scale to 8 bit."""
+    scaled = (pixels.astype(np.float32) - low) / (high - low)
     return (255 * scaled.clip(0, 1) + 0.5).astype(np.uint8)
 
 
-def _halved(tile: UInt8) -> UInt8:
-    """Mean of 2 x 2 pixels; an odd last row or column counts double."""
-    even = np.pad(tile, ((0, tile.shape[0] % 2), (0, tile.shape[1] % 2), (0, 0)), mode="edge")
-    wide = even.astype(np.uint16)
-    total = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
-    return (total // 4).astype(np.uint8)
-
-
-def _write_png(path: Path, tile: UInt8) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = tile[..., 0] if tile.shape[-1] == 1 else tile
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=3))
+def _png(planes: UInt8) -> bytes:
+    """Encode (1 or 3, Y, X)."""
+    pixels = planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1)
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=3))

@@ -7,33 +7,52 @@ never outlives the service that started it.
 
 import json
 import logging
+import math
 import os
 import shutil
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from spixgraph.errors import ResourceError, SpixError
 from spixgraph.files import write_json
-from spixgraph.predict.outputs import write_card_mask
+from spixgraph.io.images import ImageInfo, ImageSource
+from spixgraph.io.pyramid import level_shapes
+from spixgraph.predict.contract import plan_segment
+from spixgraph.predict.outputs import Results, class_areas
 from spixgraph.predict.steps import Steps
-from spixgraph.serve.answers import class_areas
+from spixgraph.predict.stream import OtherRunError, part_of, segment_to_file
+from spixgraph.predict.whole import write_segmentation
+from spixgraph.resources import PeakMemory, available_memory_bytes
 from spixgraph.serve.headers import read_header
 from spixgraph.serve.jobs.places import resolve_uri
 from spixgraph.serve.jobs.table import Job, JobTable
-from spixgraph.serve.jobs.tiles import TILE_PX, Levels, write_tiles
-from spixgraph.serve.segmenter import Segmented, Segmenter, open_segmenter, opened, said_of
+from spixgraph.serve.jobs.tiles import TILE_PX, results_in, write_view
+from spixgraph.serve.segmenter import (
+    Segmenter,
+    open_segmenter,
+    opened,
+    require_pixels_of_job,
+    said_of,
+)
 
 log = logging.getLogger(__name__)
 
-_SHARE = {"read": 0.0, "superpixels": 0.1, "graph": 0.4, "network": 0.55, "mask": 0.7}
+_STARTS = {"read": 0.0, "superpixels": 0.0, "graph": 0.0, "network": 0.45, "mask": 0.55,
+           "write": 0.8, "view": 0.9, "end": 0.99}  # fmt: skip
 """Where the progress stands when a step begins."""
-_TILES_FROM, _TILES_TO = 0.75, 0.98
 _BEAT_S = 2.0
 _LOOK_S = 0.2
+_REPORT_S = 0.3
+_VIEW_BYTES = 3  # per pixel and channel shown: strips, and the file that is made of them
 
 
 class CanceledError(Exception):
@@ -52,8 +71,10 @@ class Orders:
         Folders of jobs and of the model.
     version, device, max_memory_bytes
         As of `open_segmenter`.
-    roots : list of str
-        Folders below which URIs may point.
+    max_pixels : int
+        Of an image.
+    roots, remote_roots : list of str
+        Folders and addresses below which URIs may point.
     idle_s : float
         When to end for want of work.
     """
@@ -64,7 +85,9 @@ class Orders:
     version: str
     device: Any
     max_memory_bytes: int | None
+    max_pixels: int
     roots: list[str]
+    remote_roots: list[str]
     idle_s: float
 
 
@@ -96,16 +119,14 @@ class Worker:
         os._exit(0)
 
     def _work(self, job: Job) -> None:
-        folder = job_folder(Path(self._orders.state), job.id) / f"attempt-{job.attempt}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder = _claim(job_folder(Path(self._orders.state), job.id), job.attempt)
         try:
             summary = self._segment(job, folder)
             if self._table.finish(job.id, self._orders.name, summary):
                 return
         except CanceledError:
-            self._table.end_canceled(self._orders.name)
-            folder = folder.parent
+            if self._table.end_canceled(self._orders.name):
+                folder = folder.parent
         except SpixError as error:
             self._table.fail(job.id, self._orders.name, str(error))
         except MemoryError:
@@ -116,37 +137,83 @@ class Worker:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _segment(self, job: Job, folder: Path) -> dict[str, Any]:
-        """Segment, write mask and tiles, return the summary."""
-        self._report(job, "open", 0.0)
+        """Segment, write the layers and the view, return the summary."""
+        report = _Report(self._table, job.id, self._orders.name)
+        report.step("open", 0.0)
         segmenter = self._opened_segmenter()
         request = job.request
-        path = self._path(request)
-        if path.suffix.lower() == ".png":  # opening it decodes it
-            with path.open("rb") as handle:
-                segmenter.require_header_fits(read_header(handle))
+        image = self._image(request)
+        if isinstance(image, Path) and image.suffix.lower() == ".png":  # opening it decodes it
+            with image.open("rb") as handle:
+                segmenter.require_job_fits(read_header(handle), self._orders.max_pixels)
         size = request.get("pixel_size_um")
         with (
-            opened(path, axes=request.get("axes"), pixel_size_um=size and tuple(size)) as source,
-            said_of(path),
+            opened(image, axes=request.get("axes"), pixel_size_um=size and tuple(size)) as source,
+            said_of(image),
         ):
-            steps = Steps(lambda name: self._report(job, name, _SHARE.get(name, 0.0)))
-            segmented = segmenter.segment(source, steps=steps)
-            self._report(job, "write", _TILES_FROM)
-            card = segmenter.bundle.card
-            write_card_mask(
-                folder / "mask.tif", segmented.found.mask, card, source.info.pixel_size_um
-            )
-            write_tiles(
-                folder / "tiles",
-                source,
-                segmented.found,
-                on_slice=lambda share: self._report(
-                    job, "tiles", _TILES_FROM + share * (_TILES_TO - _TILES_FROM)
-                ),
-            )
-        summary = _summary(segmented, segmenter, folder.name)
+            require_pixels_of_job(math.prod(source.info.shape_zyxc[:3]), self._orders.max_pixels)
+            results = results_in(folder, probabilities=bool(request.get("probabilities")))
+            make = self._stream if segmenter.streams else self._hold
+            summary = make(segmenter, source, results, report)
+            report.step("view", _STARTS["view"])
+            write_view(folder, source, report.within("view"))
+        shutil.rmtree(folder / "view.part")
+        summary |= _described(source.info, segmenter, folder.name)
         write_json(folder / "summary.json", summary)
         return summary
+
+    def _stream(
+        self, segmenter: Segmenter, source: ImageSource, results: Results, report: "_Report"
+    ) -> dict[str, Any]:
+        """Segment from file to file; what an earlier attempt has left is gone on with."""
+        card = segmenter.bundle.card
+        plan = plan_segment(
+            source, segmenter.bundle.recipe, card,
+            workers=os.cpu_count() or 1, results=results, max_bytes=self._max_bytes(),
+        )  # fmt: skip
+        _require_disk(plan.disk_bytes + _VIEW_BYTES * math.prod(source.info.shape_zyxc), results)
+        run = partial(
+            segment_to_file, source, segmenter.model, results,
+            workers=plan.workers, max_bytes=self._max_bytes(), resume=True,
+            progress=report.pixels(math.prod(source.info.shape_zyxc[:3])), steps=report.steps(),
+        )  # fmt: skip
+        with PeakMemory() as memory:
+            try:
+                done = run()
+            except OtherRunError:  # the image at this URI is another one now
+                shutil.rmtree(part_of(results.mask))
+                done = run()
+        info = source.info
+        return {
+            "classes": class_areas(done.n_pixels, card, info.pixel_size_um, n_dims=info.n_dims),
+            "n_superpixels": done.n_regions,
+            "seconds": done.seconds,
+            "memory_predicted_bytes": done.plan.peak_bytes - done.plan.idle_bytes,
+            "memory_used_bytes": memory.above_baseline_bytes,
+        }
+
+    def _hold(
+        self, segmenter: Segmenter, source: ImageSource, results: Results, report: "_Report"
+    ) -> dict[str, Any]:
+        """Segment in memory, as models whose graph does not stream need."""
+        steps = report.steps()
+        made = segmenter.segment(source, shares=results.needs_shares, steps=steps)
+        card, info = segmenter.bundle.card, made.info
+        with steps("write"):
+            n_pixels = write_segmentation(made.found, card, results, info.pixel_size_um)
+        return {
+            "classes": class_areas(n_pixels, card, info.pixel_size_um, n_dims=info.n_dims),
+            "n_superpixels": len(made.found.logits),
+            "seconds": steps.seconds,
+            "memory_predicted_bytes": made.predicted_bytes,
+            "memory_used_bytes": made.used_bytes,
+        }
+
+    def _max_bytes(self) -> int:
+        """Memory that the process may have: what it has, and what one image may take."""
+        limit = self._orders.max_memory_bytes
+        free = available_memory_bytes()
+        return psutil.Process().memory_info().rss + (free if limit is None else min(free, limit))
 
     def _opened_segmenter(self) -> Segmenter:
         if self._segmenter is None:
@@ -159,15 +226,75 @@ class Worker:
             )
         return self._segmenter
 
-    def _path(self, request: Any) -> Path:
+    def _image(self, request: Any) -> Path | str:
         """Find the image; a URI is looked at again, since the folder may have changed."""
         if "uri" in request:
-            return resolve_uri(request["uri"], [Path(root) for root in self._orders.roots])
+            roots = [Path(root) for root in self._orders.roots]
+            return resolve_uri(request["uri"], roots, self._orders.remote_roots)
         return Path(request["path"])
 
-    def _report(self, job: Job, step: str, progress: float) -> None:
-        if not self._table.report(job.id, self._orders.name, step, progress):
+
+class _Report:
+    """Tells the table how far a job is; raises `CanceledError` once it is no longer ours."""
+
+    def __init__(self, table: JobTable, job_id: str, worker: str) -> None:
+        self._table, self._job_id, self._worker = table, job_id, worker
+        self._step, self._told = "", 0.0
+
+    def step(self, name: str, progress: float) -> None:
+        """Say where the job stands; the same step is told again after a while only."""
+        now = time.monotonic()
+        if name == self._step and now - self._told < _REPORT_S:
+            return
+        self._step, self._told = name, now
+        if not self._table.report(self._job_id, self._worker, name, progress):
             raise CanceledError
+
+    def steps(self) -> Steps:
+        """Say when a step begins."""
+        return Steps(lambda name: self.step(name, _STARTS.get(name, 0.0)))
+
+    def within(self, step: str) -> Callable[[float], None]:
+        """Get the share 0..1 of a step that is done."""
+        names = list(_STARTS)
+        start, end = _STARTS[step], _STARTS[names[names.index(step) + 1]]
+        return lambda share: self.step(step, start + share * (end - start))
+
+    def pixels(self, n_pixels: int) -> Callable[[str, int], None]:
+        """Get the step and how many more of the pixels are done."""
+        done: Counter[str] = Counter()
+
+        def told(step: str, n: int) -> None:
+            done[step] += n
+            self.within(step)(min(1.0, done[step] / n_pixels))
+
+        return told
+
+
+def _claim(folder: Path, attempt: int) -> Path:
+    """Take over what the last attempt has made, so that its worker, should it live, writes no more.
+
+    A worker that only seemed to be dead finds its folder gone.
+    """
+    own = folder / f"attempt-{attempt}"
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = sorted(folder.glob("attempt-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    if earlier and not own.exists():
+        earlier.pop().rename(own)
+    for path in earlier:
+        if path != own:
+            shutil.rmtree(path, ignore_errors=True)
+    own.mkdir(exist_ok=True)
+    return own
+
+
+def _require_disk(needed: int, results: Results) -> None:
+    free = shutil.disk_usage(results.mask.parent).free
+    if needed > free:
+        raise ResourceError(
+            f"the job needs about {needed / 1e6:,.0f} MB of disk, {free / 1e6:,.0f} MB are free; "
+            "remove jobs that are done, or let the operator set SPIXGRAPH_STATE to a larger disk"
+        )
 
 
 def job_folder(state: Path, job_id: str) -> Path:
@@ -175,21 +302,16 @@ def job_folder(state: Path, job_id: str) -> Path:
     return state / "jobs" / job_id
 
 
-def _summary(segmented: Segmented, segmenter: Segmenter, folder: str) -> dict[str, Any]:
-    mask, size = segmented.found.mask, segmented.info.pixel_size_um
-    levels = Levels((mask.shape[0], mask.shape[1], mask.shape[2]))
+def _described(info: ImageInfo, segmenter: Segmenter, folder: str) -> dict[str, Any]:
+    """Say what the result is of."""
+    z, y, x, _ = info.shape_zyxc
     return {
         "folder": folder,
-        "shape_zyx": list(mask.shape),
-        "pixel_size_um": size,
-        "classes": class_areas(mask, segmenter.bundle.card, size),
-        "n_superpixels": len(segmented.found.logits),
-        "seconds": segmented.found.seconds,
-        "memory_predicted_bytes": segmented.predicted_bytes,
-        "memory_used_bytes": segmented.used_bytes,
+        "shape_zyx": [z, y, x],
+        "pixel_size_um": info.pixel_size_um,
         "model": {"name": segmenter.bundle.card.name, "bundle_sha256": segmenter.sha256},
         "tile_px": TILE_PX,
-        "levels": [list(levels.size_yx(level)) for level in range(levels.n)],
+        "levels": [list(shape) for shape in level_shapes((y, x))],
     }
 
 

@@ -177,11 +177,11 @@ function classRow(c, unit) {
   return row;
 }
 
-async function download(format) {
-  const answer = await ask(`/jobs/${shown}/result?format=${format}`);
+async function download(format, layer) {
+  const answer = await ask(`/jobs/${shown}/result?format=${format}&layer=${layer}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
-  link.download = `mask.${{ tiff: "tif" }[format] ?? format}`;
+  link.download = `${layer}.${{ tiff: "tif" }[format] ?? format}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
@@ -226,6 +226,7 @@ $("zoom-in").addEventListener("click", () => viewer.zoom(1.5));
 $("zoom-out").addEventListener("click", () => viewer.zoom(1 / 1.5));
 $("fit").addEventListener("click", () => viewer.job && viewer.fit());
 for (const button of $("downloads").querySelectorAll("button")) {
-  button.addEventListener("click", () => guarded(() => download(button.dataset.format)));
+  button.addEventListener("click", () => guarded(() => (
+    download(button.dataset.format ?? "tiff", button.dataset.layer ?? "mask"))));
 }
 guarded(start);

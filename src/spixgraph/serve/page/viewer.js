@@ -188,7 +188,7 @@ export class Viewer {
       const colour = overlay === "classes" ? colours.get(id) ?? [128, 128, 128] : UNCERTAIN;
       const alpha = overlay === "classes" ? 255 : data.data[i + 2];
       fill.data.set([...colour, hidden.has(id) ? 0 : alpha], i);
-      if (data.data[i + 1]) lines.data.set([255, 255, 255, 200], i);
+      lines.data.set([255, 255, 255, 0.8 * data.data[i + 1]], i);
     }
     return { fill: canvasOf(fill), lines: canvasOf(lines) };
   }

@@ -8,10 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from spixgraph.arrays import PixelSizeUm
-from spixgraph.serve.answers import FORMS, MIME, Form
+from spixgraph.serve.answers import FORMS, MIME, SHARES, Form
 from spixgraph.serve.running import Running
 
-EXTRAS = ("probabilities", "outlines")
+EXTRAS = (*SHARES, "outlines")
 _MAX_JSON = 100_000
 _ALIASES = {"tif": "tiff"}
 
@@ -46,7 +46,7 @@ def class_ids(field: Any) -> frozenset[int]:
 
 
 def extras_wanted(field: Any) -> frozenset[str]:
-    """Read "probabilities,outlines"."""
+    """Read "probabilities,uncertainty,outlines"."""
     names = frozenset(name.strip() for name in str(field or "").split(",") if name.strip())
     if unknown := sorted(names - set(EXTRAS)):
         raise HTTPException(400, f"extras must be of {', '.join(EXTRAS)}, got {unknown[0][:50]!r}")
@@ -77,6 +77,14 @@ def pixel_size_said(field: Any) -> PixelSizeUm | None:
             400, f"pixel_size_um must be three numbers z,y,x > 0, got {str(field)[:50]!r}"
         )
     return z, y, x
+
+
+def yes_or_no(field: Any, name: str) -> bool:
+    """Read true or false, as JSON or as text; none is false."""
+    said = {None: False, "": False, "false": False, "true": True, False: False, True: True}
+    if not isinstance(field, str | bool | None) or field not in said:
+        raise HTTPException(400, f"{name} must be true or false, got {str(field)[:50]!r}")
+    return said[field]
 
 
 async def json_body(request: Request) -> dict[str, Any]:

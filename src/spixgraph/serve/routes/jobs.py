@@ -1,11 +1,12 @@
 """Jobs: made of a URI, an upload or a sample; listed, looked at, fetched, canceled."""
 
+import math
 import shutil
 import time
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anyio import to_thread
 from starlette.datastructures import UploadFile
@@ -26,7 +27,7 @@ from spixgraph.serve.answers import (
 from spixgraph.serve.headers import read_header
 from spixgraph.serve.jobs.places import resolve_uri
 from spixgraph.serve.jobs.table import Job
-from spixgraph.serve.jobs.tiles import tile_path
+from spixgraph.serve.jobs.tiles import Layer, png_tile
 from spixgraph.serve.jobs.worker import job_folder
 from spixgraph.serve.middleware import json_response
 from spixgraph.serve.routes.asked import (
@@ -36,15 +37,18 @@ from spixgraph.serve.routes.asked import (
     json_body,
     pixel_size_said,
     running,
+    yes_or_no,
 )
 from spixgraph.serve.routes.segment import upload_of
 from spixgraph.serve.running import Running
 from spixgraph.serve.samples import sample_image, sample_names
 from spixgraph.serve.segmenter import SUFFIX
 
-_KEYS = {"uri", "sample", "axes", "pixel_size_um", "name"}
-_FIELDS = {"image", "axes", "pixel_size_um"}
-_LAYERS = ("image", "data")
+_KEYS = {"uri", "sample", "axes", "pixel_size_um", "probabilities"}
+_FIELDS = {"image", "axes", "pixel_size_um", "probabilities"}
+_TILES: tuple[Layer, ...] = get_args(Layer)
+_LAYERS = ("mask", "uncertainty", "outlines", "probabilities")
+_LARGEST_ENCODED_PX = 1 << 28
 _DAY_S = 86_400
 
 
@@ -78,6 +82,7 @@ async def _of_json(service: Running, request: Request) -> Job:
     asked = {
         "axes": axes_said(value.get("axes")),
         "pixel_size_um": pixel_size_said(value.get("pixel_size_um")),
+        "probabilities": yes_or_no(value.get("probabilities"), "probabilities"),
     }
     owner = request.scope.get("key_name")
     return await to_thread.run_sync(partial(_add_named, service, value, asked, owner))
@@ -89,10 +94,9 @@ def _add_named(
     job_id = uuid.uuid4().hex
     if "uri" in value:
         uri = _text(value, "uri")
-        path = resolve_uri(uri, service.settings.roots)
-        return service.table.add(
-            {"name": path.name, "uri": uri, **asked}, owner=owner, job_id=job_id
-        )
+        path = resolve_uri(uri, service.settings.roots, service.settings.remote_roots)
+        name = path.rpartition("/")[2] if isinstance(path, str) else path.name
+        return service.table.add({"name": name, "uri": uri, **asked}, owner=owner, job_id=job_id)
     folder = job_folder(service.state, job_id)
     folder.mkdir(parents=True)
     name = _text(value, "sample")
@@ -122,6 +126,7 @@ async def _of_upload(service: Running, request: Request) -> Job:
         asked = {
             "axes": axes_said(form.get("axes")),
             "pixel_size_um": pixel_size_said(form.get("pixel_size_um")),
+            "probabilities": yes_or_no(form.get("probabilities"), "probabilities"),
         }
         owner = request.scope.get("key_name")
         return await to_thread.run_sync(partial(_add_upload, service, upload, asked, owner))
@@ -132,7 +137,7 @@ def _add_upload(
 ) -> Job:
     """Keep the file in the folder of the job, once its header is sound."""
     header = read_header(upload.file)
-    service.segmenter.require_header_fits(header)
+    service.segmenter.require_job_fits(header, service.settings.max_job_pixels)
     job_id = uuid.uuid4().hex
     folder = job_folder(service.state, job_id)
     folder.mkdir(parents=True)
@@ -175,6 +180,11 @@ async def _delete(request: Request) -> Response:
 
 async def _result(request: Request) -> Response:
     service, folder = running(request), _done_folder(request)
+    layer = request.query_params.get("layer", "mask")
+    if layer not in _LAYERS:
+        raise HTTPException(400, f"layer must be {', '.join(_LAYERS)}, got {layer[:50]!r}")
+    if layer != "mask":
+        return _layer(request, folder, layer)
     form = form_wanted(
         request.query_params.get("format"), request.headers.get("accept", ""), "tiff"
     )
@@ -184,6 +194,7 @@ async def _result(request: Request) -> Response:
         raise HTTPException(400, "a job gives png, tiff, json or geojson")
     ids = class_ids(request.query_params.get("classes"))
     job = _job(request)
+    _require_encodable(job)
     size = None if job.summary is None else job.summary["pixel_size_um"]
     body = await to_thread.run_sync(partial(_encoded, service, folder, form, size, ids))
     return Response(
@@ -191,6 +202,27 @@ async def _result(request: Request) -> Response:
         media_type=MIME[form],
         headers={"Content-Disposition": f'attachment; filename="mask{FILE_SUFFIX[form]}"'},
     )
+
+
+def _layer(request: Request, folder: Path, layer: str) -> Response:
+    """Send another layer than the mask, which is a TIFF."""
+    if request.query_params.get("format", "tiff") not in ("tif", "tiff"):
+        raise HTTPException(400, f"{layer} is given as format=tiff only")
+    path = folder / f"{layer}.tif"
+    if not path.is_file():
+        raise HTTPException(404, f"the job has no {layer}; ask for it when you send the job")
+    return FileResponse(path, media_type=MIME["tiff"], filename=path.name)
+
+
+def _require_encodable(job: Job) -> None:
+    """Refuse to hold the whole of a large mask, as all forms but the TIFF need."""
+    n_pixels = math.prod(_shape_of(job))
+    if n_pixels > _LARGEST_ENCODED_PX:
+        raise HTTPException(
+            413,
+            f"the mask has {n_pixels / 1e6:,.0f} megapixels, {_LARGEST_ENCODED_PX / 1e6:,.0f} are "
+            "the limit of this format; ask for format=tiff",
+        )
 
 
 def _encoded(service: Running, folder: Path, form: Form, size: Any, ids: frozenset[int]) -> bytes:
@@ -203,16 +235,17 @@ def _encoded(service: Running, folder: Path, form: Form, size: Any, ids: frozens
 
 
 async def _tile(request: Request) -> Response:
-    folder, place = _done_folder(request), request.path_params
-    if place["layer"] not in _LAYERS:
+    folder, asked = _done_folder(request), request.path_params
+    layer = next((name for name in _TILES if name == asked["layer"]), None)
+    if layer is None:
         raise HTTPException(404, "layers are image and data")
-    path = tile_path(
-        folder / "tiles", place["layer"], place["level"], place["z"], place["y"], place["x"]
-    )
-    if not path.is_file():
+    place = asked["level"], asked["z"], asked["y"], asked["x"]
+    n_z = _shape_of(_job(request))[0]
+    tile = await to_thread.run_sync(partial(png_tile, folder, layer, place, n_z=n_z))
+    if tile is None:
         raise HTTPException(404, "there is no such tile")
     cached = {"Cache-Control": f"private, max-age={_DAY_S}, immutable"}
-    return FileResponse(path, media_type="image/png", headers=cached)
+    return Response(tile, media_type="image/png", headers=cached)
 
 
 async def _samples(request: Request) -> Response:
@@ -229,6 +262,10 @@ def _job(request: Request) -> Job:
     if found is None or (service.keys is not None and found.owner != owner):
         raise HTTPException(404, f"there is no job {job_id[:50]!r}; GET /jobs lists them")
     return found
+
+
+def _shape_of(job: Job) -> list[int]:
+    return [0, 0, 0] if job.summary is None else list(job.summary["shape_zyx"])
 
 
 def _done_folder(request: Request) -> Path:

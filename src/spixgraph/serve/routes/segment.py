@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from spixgraph.arrays import PixelSizeUm
-from spixgraph.serve.answers import FILE_SUFFIX, MIME, Form, class_areas, encode
+from spixgraph.serve.answers import FILE_SUFFIX, MIME, SHARES, Form, areas_of, encode
 from spixgraph.serve.middleware import json_response
 from spixgraph.serve.routes.asked import (
     axes_said,
@@ -48,7 +47,7 @@ async def _segment(request: Request) -> Response:
                 axes_said(form.get("axes")),
                 pixel_size_said(form.get("pixel_size_um")),
                 deadline,
-                class_ids=class_ids(form.get("classes")),
+                ids=class_ids(form.get("classes")),
                 extras=extras_wanted(form.get("extras")),
             )
             return await _in_slot(service, request, work, deadline)
@@ -81,19 +80,25 @@ def _answer(
     axes: str | None,
     pixel_size_um: PixelSizeUm | None,
     deadline: float,
-    **options: Any,
+    *,
+    ids: frozenset[int],
+    extras: frozenset[str],
 ) -> Response:
     """Segment and encode, in a thread."""
     segmenter = service.segmenter
     segmented, kind = segmenter.segment_upload(
-        upload.file, axes=axes, pixel_size_um=pixel_size_um, deadline=deadline
+        upload.file,
+        axes=axes,
+        pixel_size_um=pixel_size_um,
+        shares=not extras.isdisjoint(SHARES),
+        deadline=deadline,
     )
     mask, card = segmented.found.mask, segmenter.bundle.card
     service.metrics.count_image(mask.size, segmented.predicted_bytes, segmented.used_bytes)
     form = wanted or kind
-    areas = class_areas(mask, card, segmented.info.pixel_size_um)
+    areas = areas_of(mask, card, segmented.info.pixel_size_um)
     return Response(
-        encode(segmented, card, form, **options),
+        encode(segmented, card, form, class_ids=ids, extras=extras),
         media_type=MIME[form],
         headers={
             "Content-Disposition": f'attachment; filename="mask{FILE_SUFFIX[form]}"',
