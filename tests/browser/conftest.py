@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.serving.server import Served, serving
-from tests.toy_bundle import write_toy_bundle
+from tests.toy_bundle import BASINS, write_toy_bundle
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
-    bundle = write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle")
+    bundle = write_toy_bundle(tmp_path_factory.mktemp("b") / "bundle", recipe=BASINS)
     with serving(bundle, tmp_path_factory.mktemp("served"), {}) as found:
         yield found
 

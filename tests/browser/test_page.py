@@ -116,14 +116,15 @@ def test_job_list_shows_progress_and_ends_jobs(page):
         ".forEach((p) => noteStep(`${p.value}`))).observe(document.getElementById('jobs'),"
         "{subtree: true, childList: true, attributes: true, characterData: true})"
     )
-    page.get_by_label("Or try a sample").select_option("synthetic colonies")
-    page.get_by_role("button", name="Segment").click()
+    data = io.BytesIO()
+    tifffile.imwrite(data, np.tile(grey_pixels(256), (16, 16)), compression="zlib")
+    upload(page, "slow.tif", data.getvalue(), "image/tiff")
     expect(page.locator("#status")).to_contain_text("done", timeout=WAIT_MS)
-    shown(page, "synthetic colonies")
+    shown(page, "slow.tif")
     values = [float(step) for step in steps]
     assert values == sorted(values)
     assert len(set(values)) >= 2
-    item = page.locator("#jobs li", has_text="synthetic colonies").first
+    item = page.locator("#jobs li", has_text="slow.tif").first
     count = page.locator("#jobs li").count()
     item.get_by_role("button", name="Remove").click()
     expect(page.locator("#jobs li")).to_have_count(count - 1)

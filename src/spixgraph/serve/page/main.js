@@ -85,7 +85,7 @@ async function refresh() {
   }
   const done = jobs.find((job) => job.id === awaited && !BUSY.includes(job.state));
   if (done) finish(done);
-  timer = setTimeout(poll, jobs.some((job) => BUSY.includes(job.state)) ? 500 : 5000);
+  timer = setTimeout(poll, jobs.some((job) => BUSY.includes(job.state)) ? 250 : 5000);
 }
 
 const poll = () => guarded(refresh);
