@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import cast
 
@@ -49,7 +50,7 @@ def experiment(
     Example:
       spixgraph experiment colonies/ --out tried/ --models gnn,mlp --max-minutes-per-model 5
     """
-    params = load_params(params_path) if params_path is not None else Params()
+    params = load_params(params_path) if params_path is not None else _named_after(dataset)
     params = _changed(params, where, allow_shared_groups, seeds, max_minutes_per_model)
     names = _model_names(models)
     logging.basicConfig(
@@ -67,6 +68,12 @@ def experiment(
     console = Console()
     console.print(Markdown((out / "report.md").read_text(encoding="utf-8")))
     console.print(f"report   {out / 'report.html'}\nbundles  {out / 'bundles'}")
+
+
+def _named_after(dataset: Path) -> Params:
+    """Take the defaults; the model is called as the folder is, since its users see that name."""
+    name = re.sub("[^a-z0-9]+", "-", dataset.resolve().name.lower()).strip("-")
+    return Params.model_validate({"export": {"model_name": f"spixgraph-{name}"}} if name else {})
 
 
 def _model_names(text: str) -> tuple[ModelName, ...]:
