@@ -65,7 +65,8 @@ def stream_graph(
         superpixels that the whole image has there, with their features; ids count from 0, places
         are of the image. Edges and neighbour contrast know what is inside alone.
     max_bytes : int, optional
-        Take fewer workers, or refuse, if the prediction of `memory.predicted_bytes` is larger.
+        Take fewer workers, or refuse, if the prediction of `memory.predicted_bytes` is larger;
+        for `run_pass` alone.
     resume : bool
         Go on with ``<out>.part`` after the last strip that an earlier call finished.
     progress : callable, optional
@@ -102,13 +103,14 @@ def stream_graph(
         )
     if not done and part.exists():
         shutil.rmtree(part)
-    workers = choose_workers(
-        source.info,
-        nodes_per_megapixel=nodes_per_megapixel,
-        workers=workers,
-        roi=None if block_zyx else roi,
-        max_bytes=max_bytes,
-    )
+    if run is run_pass:
+        workers = choose_workers(
+            source.info,
+            nodes_per_megapixel=nodes_per_megapixel,
+            workers=workers,
+            roi=None if block_zyx else roi,
+            max_bytes=max_bytes,
+        )
     source = in_memory(source)
     plan = plan_image(
         source, nodes_per_megapixel=nodes_per_megapixel, workers=workers, block_zyx=block_zyx
