@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 import torch
 
-from benchmarks.engine import mosaic
+from benchmarks.engine.mosaic import mosaic
 from spixgraph.config.recipe import BasinParams, GraphRecipe
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names

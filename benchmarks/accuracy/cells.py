@@ -13,7 +13,7 @@ from typing import Any
 
 from spixgraph.config.params import ModelName, Params
 from spixgraph.evaluate.report import pooled_metrics
-from spixgraph.files import atomic_path, canonical_json, read_json, sha256_json
+from spixgraph.files import atomic_path, canonical_json, code_sha256, read_json, sha256_json
 from spixgraph.stages.evaluation import (
     count_ceiling,
     count_model,
@@ -25,7 +25,6 @@ from spixgraph.stages.graphs import make_graphs, make_superpixels
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
 from spixgraph.stages.reporting import graph_seconds
-from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.stages.training import code_of, git_revision, train_if_new
 

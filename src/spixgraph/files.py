@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import spixgraph
 from spixgraph.errors import InputError, StoredDataError
 
 
@@ -55,6 +56,18 @@ def sha256_tree(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(sha256_file(path).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def code_sha256(*rooms: str) -> str:
+    """Hash the source of these rooms or files of the package; of the whole package without any."""
+    package = Path(spixgraph.__file__).parent
+    digest = hashlib.sha256()
+    for room in rooms or (".",):
+        found = [package / room] if room.endswith(".py") else sorted((package / room).rglob("*.py"))
+        for path in found:
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+            digest.update(sha256_file(path).encode())
     return digest.hexdigest()
 
 

@@ -5,6 +5,8 @@ import math
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,10 +14,14 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from spixgraph.arrays import PixelSizeUm
+from spixgraph.cli.options import ImageArgument, image_name
 from spixgraph.errors import InputError
 from spixgraph.graph.stream import stream_graph
-from spixgraph.graph.stream.driver import stopped_message
+from spixgraph.graph.stream.cluster import ClusterPass, connected
+from spixgraph.graph.stream.cluster.connection import require_address
+from spixgraph.graph.stream.driver import RunPass, stopped_message
 from spixgraph.graph.stream.region import Roi
+from spixgraph.graph.stream.work import run_pass
 from spixgraph.io.images import open_image
 
 _FILE = click.Path(path_type=Path)
@@ -23,21 +29,29 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 
 
 @click.command()
-@click.argument("image", type=_FILE)
+@click.argument("image", type=ImageArgument())
 @click.argument("out", type=_FILE)
 @click.option("--nodes-per-megapixel", default=3000.0, show_default=True, type=float)
-@click.option("--workers", type=click.IntRange(1), help="Threads; all processors by default.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads, or processes of --dask local; all."
+)
 @click.option("--max-memory", help="Take fewer workers, or refuse, to stay below this, as in 2GB.")
+@click.option("--block-px", type=int, help="Read squares of this size, not whole rows.")
+@click.option(
+    "--dask", metavar="ADDRESS", help="Work on a Dask cluster: tcp://host:port, or local."
+)
 @click.option("--roi", help="Y0:Y1,X0:X1 or Z0:Z1,Y0:Y1,X0:X1 in pixels, on barrier lines.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--axes", help="Axes of the file, such as YXC, where it does not say.")
 @click.option("--pixel-size-um", type=(float, float, float), metavar="Z Y X")
 def graph(
-    image: Path,
+    image: Path | str,
     out: Path,
     nodes_per_megapixel: float,
     workers: int | None,
     max_memory: str | None,
+    block_px: int | None,
+    dask: str | None,
     roi: str | None,
     resume: bool,
     axes: str | None,
@@ -47,26 +61,32 @@ def graph(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if out.suffix != ".zarr":
         raise InputError(f"{out} must end in .zarr")
+    if dask is not None:
+        _require_cluster_options(dask, max_memory)
     limit = None if max_memory is None else parse_bytes(max_memory)
+    threads = workers or os.cpu_count() or 1
     part = None if roi is None else parse_roi(roi)
     begin = time.perf_counter()
     with (
         open_image(image, axes=axes, pixel_size_um=pixel_size_um) as source,
+        _runner(dask, image, threads, axes, pixel_size_um) as run,
         progress_bar() as bar,
     ):
         spans = zip(part or (slice(None),) * 3, source.info.shape_zyxc, strict=False)
         n_pixels = math.prod(len(range(*span.indices(n))) for span, n in spans)
-        task = bar.add_task(image.name, total=n_pixels)
+        task = bar.add_task(image_name(image), total=n_pixels)
         try:
             done = stream_graph(
                 source,
                 out,
                 nodes_per_megapixel=nodes_per_megapixel,
-                workers=workers or os.cpu_count() or 1,
+                workers=threads,
                 roi=part,
                 max_bytes=limit,
                 resume=resume,
                 progress=lambda n: bar.advance(task, n),
+                block_px=block_px,
+                run=run,
             )
         except KeyboardInterrupt:
             raise click.ClickException(stopped_message(out)) from None
@@ -75,6 +95,32 @@ def graph(
         f"{out}: {done.n_regions:,} superpixels, {done.n_edges:,} edges, "
         f"{n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
     )
+
+
+def _require_cluster_options(address: str, max_memory: str | None) -> None:
+    require_address(address)
+    if max_memory is not None:
+        raise InputError(
+            f"--max-memory {max_memory} is for one process, --dask {address} has several; limit "
+            "the workers where they are started (dask worker --memory-limit)"
+        )
+
+
+@contextmanager
+def _runner(
+    dask: str | None,
+    image: Path | str,
+    workers: int,
+    axes: str | None,
+    pixel_size_um: PixelSizeUm | None,
+) -> Iterator[RunPass]:
+    """Yield what does the pass: threads, or a cluster."""
+    if dask is None:
+        yield run_pass
+        return
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors come as our own
+    with connected(dask, workers=workers) as client:
+        yield ClusterPass(client, image, axes, pixel_size_um)
 
 
 def progress_bar() -> Progress:

@@ -176,14 +176,26 @@ class BandDigests:
 
         Rows start at a multiple of `BAND_ROWS`, and end at one or at the border of the image.
         """
-        for z, plane in enumerate(rows, start=z0):
-            for y in range(0, len(plane), BAND_ROWS):
-                band = np.ascontiguousarray(plane[y : y + BAND_ROWS], self._dtype)
-                digest = hashlib.sha256(band.data).digest()
-                self.bands[z, (y0 + y) // BAND_ROWS] = np.frombuffer(digest, np.uint8)
+        self.put(z0, y0, band_digests(rows, self._dtype))
+
+    def put(self, z0: int, y0: int, bands: Array) -> None:
+        """Add the `band_digests` of such rows."""
+        y0 //= BAND_ROWS
+        self.bands[z0 : z0 + len(bands), y0 : y0 + bands.shape[1]] = bands
 
     def hexdigest(self) -> str:
         """Return the hash, once all rows were added."""
         head = hashlib.sha256(f"{self._shape} {self._dtype.str}".encode())
         head.update(self.bands.tobytes())
         return head.hexdigest()
+
+
+def band_digests(rows: Array, dtype: np.dtype) -> Array:
+    """Hash each band of `BAND_ROWS` of (Z, Y, X, C) rows: (Z, B, 32) uint8."""
+    found = np.empty((len(rows), -(-rows.shape[1] // BAND_ROWS), 32), np.uint8)
+    little = dtype.newbyteorder("<")
+    for z, plane in enumerate(rows):
+        for i, y in enumerate(range(0, len(plane), BAND_ROWS)):
+            band = np.ascontiguousarray(plane[y : y + BAND_ROWS], little)
+            found[z, i] = np.frombuffer(hashlib.sha256(band.data).digest(), np.uint8)
+    return found

@@ -11,7 +11,7 @@ from spixgraph.evaluate.colours import default_colours
 from spixgraph.evaluate.report import pooled_metrics
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.export.parity import prove_parity
-from spixgraph.files import read_json, write_json
+from spixgraph.files import code_sha256, read_json, write_json
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.bundle import bundle_sha256, load_bundle
 from spixgraph.predict.card import ClassInfo
@@ -19,7 +19,6 @@ from spixgraph.predict.driver import open_model, segment_source
 from spixgraph.predict.memory import memory_contract
 from spixgraph.stages.evaluation import load_results
 from spixgraph.stages.prepare import Prepared, load_prepared, open_item, recipe_for
-from spixgraph.stages.reuse import code_sha256
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 from spixgraph.train.node_training import TrainedNodeNet

@@ -8,7 +8,7 @@ from typing import Any
 
 from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
-from spixgraph.files import atomic_path, read_json, write_json
+from spixgraph.files import atomic_path, code_sha256, read_json, write_json
 from spixgraph.graph.build import with_targets
 from spixgraph.graph.image_samples import image_samples
 from spixgraph.graph.pixel_samples import PixelSamples, load_samples, save_samples
@@ -17,7 +17,7 @@ from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for
-from spixgraph.stages.reuse import code_sha256, keep_or_make
+from spixgraph.stages.reuse import keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 

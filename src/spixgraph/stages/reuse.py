@@ -3,29 +3,15 @@
 DVC decides about whole stages; a new image in a large data set should cost one graph, not all.
 """
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import spixgraph
-from spixgraph.files import read_json, sha256_file, sha256_json, write_json
+from spixgraph.files import read_json, sha256_json, write_json
 
 log = logging.getLogger(__name__)
-
-
-def code_sha256(*rooms: str) -> str:
-    """Hash the source of these rooms or files of the package; of the whole package without any."""
-    package = Path(spixgraph.__file__).parent
-    digest = hashlib.sha256()
-    for room in rooms or (".",):
-        found = [package / room] if room.endswith(".py") else sorted((package / room).rglob("*.py"))
-        for path in found:
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0")
-            digest.update(sha256_file(path).encode())
-    return digest.hexdigest()
 
 
 def keep_or_make(

@@ -20,6 +20,10 @@ def test_the_command_writes_a_graph(tmp_path):
     assert "superpixels" in done.output
     assert "0.1 megapixels" in done.output
     assert load_graph(out).source.shape_zyx == (1, 256, 274)
+    refused = CliRunner().invoke(graph, [*arguments, "--block-px", "4"])
+    assert "--block-px 4 must be" in str(refused.exception)
+    refused = CliRunner().invoke(graph, [*arguments, "--dask", "local", "--max-memory", "2GB"])
+    assert "dask worker --memory-limit" in str(refused.exception)
     bad = CliRunner().invoke(graph, [arguments[0], str(tmp_path / "g.npz")])
     assert isinstance(bad.exception, InputError)
 

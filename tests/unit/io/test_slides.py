@@ -1,9 +1,15 @@
 """Whole-slide images and pyramids: the finest level is the image."""
 
+import io
+import re
+import struct
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
+from spixgraph.errors import StoredDataError
 from spixgraph.io.images import open_image
 
 Y, X = np.mgrid[:600, :900]
@@ -46,6 +52,64 @@ def test_svs_gives_the_finest_level(tmp_path, compression, tolerance):
         block = source.read(*BLOCK)[0].astype(int)
     difference = np.abs(block - RGB[BLOCK[1:]])
     assert np.quantile(difference, 0.99) <= tolerance
+
+
+def write_ndpi(path, levels, magnifications):
+    """Write pages as Hamamatsu's scanners do: one JPEG strip each, its restarts listed as tiles.
+
+    Offsets of pages have 8 bytes; behind each list of tags stand the high words of their values.
+    """
+    data, links = bytearray(struct.pack("<2sHQ", b"II", 42, 0)), [4]
+    for pixels, magnification in zip(levels, magnifications, strict=True):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(
+            stream, "JPEG", quality=95, subsampling=0, restart_marker_blocks=8
+        )
+        jpeg, strip = stream.getvalue(), len(data)
+        scan = jpeg.index(b"\xff\xda")
+        first = scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big")
+        starts = [first, *(m.end() for m in re.finditer(rb"\xff[\xd0-\xd7]", jpeg[first:]))]
+        starts[1:] = [first + n for n in starts[1:]]
+        data += jpeg + bytes(len(jpeg) % 2)
+        more = len(data)
+        data += struct.pack(f"<{len(starts)}I", *starts) + struct.pack("<3H", 8, 8, 8)
+        data += bytes(len(data) % 2) + struct.pack("<2I", 10_000_000, 227) + b"Hamamatsu\0"
+        resolution, make = len(data) - 18, len(data) - 10
+        high, wide = pixels.shape[:2]
+        bits = more + 4 * len(starts)
+        tags = [
+            (256, 4, 1, wide), (257, 4, 1, high), (258, 3, 3, bits), (259, 3, 1, 7),
+            (262, 3, 1, 6), (271, 2, 10, make), (273, 4, 1, strip), (277, 3, 1, 3),
+            (278, 4, 1, high), (279, 4, 1, len(jpeg)), (282, 5, 1, resolution), (283, 5, 1, resolution),
+            (284, 3, 1, 1), (296, 3, 1, 3), (65420, 4, 1, 1),
+            (65421, 11, 1, struct.unpack("<I", struct.pack("<f", magnification))[0]),
+            (65426, 4, len(starts), more),
+        ]  # fmt: skip
+        struct.pack_into("<Q", data, links[-1], len(data))
+        data += struct.pack("<H", len(tags))
+        for tag in tags:
+            data += struct.pack("<HHII", *tag)
+        links.append(len(data))
+        data += bytes(8 + 4 * len(tags))
+    path.write_bytes(data)
+    return path
+
+
+def test_ndpi_gives_the_finest_level(tmp_path):
+    pixels = np.ascontiguousarray(RGB[:384, :768])
+    levels = [pixels, np.ascontiguousarray(pixels[::4, ::4]), np.ascontiguousarray(RGB[:64, :128])]
+    path = write_ndpi(tmp_path / "a.ndpi", levels, [20.0, 5.0, -1.0])
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_ndpi
+        assert (tif.pages[0].tilelength, tif.pages[0].tilewidth) == (8, 64)
+    with open_image(path) as source:
+        assert source.info.shape_zyxc == (1, 384, 768, 3)
+        assert source.info.pixel_size_um == pytest.approx((0.227,) * 3)
+        block = source.read(*BLOCK)[0].astype(int)
+    assert np.quantile(np.abs(block - RGB[BLOCK[1:]]), 0.99) <= 6
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(StoredDataError, match=r"a\.ndpi"):
+        open_image(path)
 
 
 def test_svs_without_a_pixel_size(tmp_path, monkeypatch):

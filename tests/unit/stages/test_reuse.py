@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from spixgraph.stages.reuse import code_sha256, keep_or_make
+from spixgraph.files import code_sha256
+from spixgraph.stages.reuse import keep_or_make
 
 
 class Maker:

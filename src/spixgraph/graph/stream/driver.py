@@ -16,6 +16,7 @@ from spixgraph.graph.stream.attributes import attributes_of, params_of
 from spixgraph.graph.stream.finish import feature_names, write_tables
 from spixgraph.graph.stream.image_plan import ImagePlan, in_memory, plan_image
 from spixgraph.graph.stream.memory import choose_workers, give_back
+from spixgraph.graph.stream.reader import require_block_px
 from spixgraph.graph.stream.records import n_finished
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.graph.stream.store import WORK, FolderStore, MemoryStore
@@ -24,6 +25,10 @@ from spixgraph.graph.stream.written import StreamedGraph
 from spixgraph.io.source import ImageSource
 
 log = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+RunPass = Callable[[ImageSource, ImagePlan, Region, FolderStore, int, Progress, int | None], None]
+"""As `run_pass`, with a store in a folder."""
 
 
 def stream_graph(
@@ -37,6 +42,8 @@ def stream_graph(
     resume: bool = False,
     progress: Callable[[int], None] | None = None,
     block_zyx: ShapeZYX | None = None,
+    block_px: int | None = None,
+    run: RunPass = run_pass,
 ) -> StreamedGraph:
     """Cut an image into superpixels and write labels and region graph as one Zarr v3 group.
 
@@ -58,13 +65,19 @@ def stream_graph(
         superpixels that the whole image has there, with their features; ids count from 0, places
         are of the image. Edges and neighbour contrast know what is inside alone.
     max_bytes : int, optional
-        Take fewer workers, or refuse, if the prediction of `memory.predicted_bytes` is larger.
+        Take fewer workers, or refuse, if the prediction of `memory.predicted_bytes` is larger;
+        for `run_pass` alone.
     resume : bool
         Go on with ``<out>.part`` after the last strip that an earlier call finished.
     progress : callable, optional
         Called with the number of pixels done since the last call.
     block_zyx : three int, optional
         Size of barrier blocks other than the definition's, for tests.
+    block_px : int, optional
+        Read the image in squares of this size, 16..65536, instead of 64 whole rows at a time; the
+        result does not depend on it.
+    run : callable, optional
+        Does the pass: `run_pass` in threads, `cluster.ClusterPass` on other machines.
 
     Returns
     -------
@@ -80,6 +93,7 @@ def stream_graph(
     ResourceError
         If `max_bytes` would not do, or the disk is full.
     """
+    require_block_px(block_px)
     part = part_of(out)
     done = n_finished(part / WORK / "journal")
     if done and not resume:
@@ -89,13 +103,14 @@ def stream_graph(
         )
     if not done and part.exists():
         shutil.rmtree(part)
-    workers = choose_workers(
-        source.info,
-        nodes_per_megapixel=nodes_per_megapixel,
-        workers=workers,
-        roi=None if block_zyx else roi,
-        max_bytes=max_bytes,
-    )
+    if run is run_pass:
+        workers = choose_workers(
+            source.info,
+            nodes_per_megapixel=nodes_per_megapixel,
+            workers=workers,
+            roi=None if block_zyx else roi,
+            max_bytes=max_bytes,
+        )
     source = in_memory(source)
     plan = plan_image(
         source, nodes_per_megapixel=nodes_per_megapixel, workers=workers, block_zyx=block_zyx
@@ -103,7 +118,12 @@ def stream_graph(
     give_back()
     region = region_of(plan.blocks.basins.grid, roi)
     try:
-        _write(source, part, plan, region, workers, progress or (lambda n: None))
+        store = _store(part, plan, region)
+        try:
+            run(source, plan, region, store, workers, progress or (lambda n: None), block_px)
+        finally:
+            store.close()
+        _finish(part, plan, region, workers)
     except BaseException as error:  # Ctrl-C too: nothing worth resuming is left behind
         if part.exists() and not n_finished(part / WORK / "journal"):
             shutil.rmtree(part)
@@ -119,20 +139,16 @@ def part_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def _write(
-    source: ImageSource,
-    part: Path,
-    plan: ImagePlan,
-    region: Region,
-    workers: int,
-    progress: Callable[[int], None],
-) -> None:
-    """Fill the folder with the strips that it lacks, then finish it."""
-    store = FolderStore(part, region, plan.info, _n_features(plan), params_of(plan, region))
+def _store(part: Path, plan: ImagePlan, region: Region) -> FolderStore:
+    return FolderStore(part, region, plan.info, _n_features(plan), params_of(plan, region))
+
+
+def _finish(part: Path, plan: ImagePlan, region: Region, workers: int) -> None:
+    """Write the tables, from files that are opened anew: other machines may have filled them."""
+    give_back()
+    store = _store(part, plan, region)
     attributes: dict[str, Any] | None = None
     try:
-        run_pass(source, plan, region, store, workers, progress)
-        give_back()
         write_tables(store, plan, region, workers)
         attributes = attributes_of(plan, region, store.digests.hexdigest())
     finally:

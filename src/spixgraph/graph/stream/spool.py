@@ -92,6 +92,13 @@ class FileSpool:
         self._handle.close()
 
 
+def write_rows(path: Path, rows: Array, start: int) -> None:
+    """Write rows, from row `start` on, into the file of a `FileSpool` that is open elsewhere."""
+    width = rows.nbytes // len(rows)
+    with path.open("r+b", buffering=0) as handle:
+        write_from(handle.fileno(), np.ascontiguousarray(rows), start * width)
+
+
 def read_into(handle: int, out: Array, offset: int) -> None:
     """Fill a C-contiguous array from a file."""
     view: Any = out.reshape(-1).view(np.uint8).data

@@ -23,7 +23,7 @@ from spixgraph.io.source import BAND_ROWS, ImageInfo
 from spixgraph.superpixels.store import LabelWriter
 
 WORK = ".work"
-_DTYPES: dict[str, Any] = {
+DTYPES: dict[str, Any] = {
     "x": np.float32,
     "centroid_px": np.float64,
     "n_pixels": np.int64,
@@ -97,7 +97,7 @@ class MemoryStore:
         self.tables: dict[str, ArrayTable] = {}
         self._region = region
         self._spools = {
-            name: MemorySpool(columns, _DTYPES[name])
+            name: MemorySpool(columns, DTYPES[name])
             for name, columns in _columns(n_features, info.n_channels).items()
         }
 
@@ -126,7 +126,7 @@ class FolderStore:
     Parameters
     ----------
     folder : Path
-        Holds what an earlier run with the same `header` left, or is made.
+        Kept as an attribute. Holds what an earlier run with the same `header` left, or is made.
     region : Region
     info : ImageInfo
     n_features : int
@@ -137,13 +137,13 @@ class FolderStore:
     def __init__(
         self, folder: Path, region: Region, info: ImageInfo, n_features: int, header: dict[str, Any]
     ) -> None:
-        self._folder, self._work, self._region = folder, folder / WORK, region
+        self.folder, self._work, self._region = folder, folder / WORK, region
         self._work.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._work / "journal", header)
         self.records = self._journal.records
         self.faces: FaceStore = FileFaces(self._work / "faces", region)
         self.digests = _digests(region, info)
-        self._labels = LabelWriter(folder / "labels", region.shape_zyx, _chunk_zyx(region))
+        self._labels = label_writer(folder, region)
         with ExitStack() as files:
             self._bands = files.enter_context(self._open_bands())
             self._spools = {
@@ -162,7 +162,7 @@ class FolderStore:
         if self.records:
             last = self.records[-1]
             n = last.contacts[-1] if name == "contacts" else last.first[-1]
-        return FileSpool(self._work / name, columns, _DTYPES[name], n)
+        return FileSpool(self._work / name, columns, DTYPES[name], n)
 
     def spool(self, name: str) -> Spool:
         """See `Store`."""
@@ -170,8 +170,7 @@ class FolderStore:
 
     def put_labels(self, strip: int, k: int, block: BlockGraph, first: int) -> None:
         """See `Store`."""
-        n_y = len(self._region.y)
-        self._labels.write((strip // n_y, strip % n_y, k), block.labels, first)
+        self._labels.write(label_chunk(self._region, strip, k), block.labels, first)
 
     def commit(self, record: StripRecord) -> None:
         """See `Store`."""
@@ -180,16 +179,16 @@ class FolderStore:
 
     def table(self, name: str, n: int, columns: tuple[int, ...], dtype: npt.DTypeLike) -> Table:
         """See `Store`."""
-        group = zarr.open_group(self._folder, mode="a", zarr_format=3)
-        shutil.rmtree(self._folder / name, ignore_errors=True)
+        group = zarr.open_group(self.folder, mode="a", zarr_format=3)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
         transposed = name == "edge_index"
-        return ChunkTable(group, self._folder, name, n, columns, dtype, is_transposed=transposed)
+        return ChunkTable(group, self.folder, name, n, columns, dtype, is_transposed=transposed)
 
     def close(self, attributes: dict[str, Any] | None = None) -> None:
         """Close all files; with attributes, finish the group and remove what led to it."""
         self._files.close()
         if attributes is not None:
-            group = zarr.open_group(self._folder, mode="a", zarr_format=3)
+            group = zarr.open_group(self.folder, mode="a", zarr_format=3)
             group.attrs.update(attributes)
             shutil.rmtree(self._work)
 
@@ -209,6 +208,16 @@ class FolderStore:
             stop = start + math.prod(shape[:2])
             self.digests.bands[span] = self._bands.read(start, stop).reshape(shape)
             start = stop
+
+
+def label_writer(folder: Path, region: Region) -> LabelWriter:
+    """Begin the label image of a group, or go on with it; a chunk is a block."""
+    return LabelWriter(folder / "labels", region.shape_zyx, _chunk_zyx(region))
+
+
+def label_chunk(region: Region, strip: int, k: int) -> ShapeZYX:
+    """Place of a block among the chunks of the label image."""
+    return strip // len(region.y), strip % len(region.y), k
 
 
 def _chunk_zyx(region: Region) -> ShapeZYX:

@@ -6,19 +6,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import local
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
-from spixgraph.arrays import Array, Int64
+from spixgraph.arrays import Array
 from spixgraph.graph.blocks.block_graph import BlockGraph
 from spixgraph.graph.blocks.describe import describe_block
-from spixgraph.graph.stream.faces import Face, far_face, near_face
 from spixgraph.graph.stream.image_plan import ImagePlan
+from spixgraph.graph.stream.joins import (
+    Contacts,
+    Left,
+    contacts_of_strip,
+    finish_strip,
+    join_block,
+    keep_faces,
+    left_of,
+)
 from spixgraph.graph.stream.reader import StripReader
-from spixgraph.graph.stream.records import StripRecord
 from spixgraph.graph.stream.region import Region
-from spixgraph.graph.stream.seams import face_contacts, inner_contacts
 from spixgraph.graph.stream.store import Store
 from spixgraph.io.source import ImageSource
 from spixgraph.superpixels.basins.block import Workspace
@@ -36,22 +41,13 @@ class _Described:
     future: "Future[BlockGraph]"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Contacts:
-    """Contacts (P, 5) of a block with the one behind, with the one above, and within the strip."""
-
-    behind: Int64
-    above: Int64
-    inner: list[Int64]
-
-
 @dataclass(slots=True, eq=False)
 class _OpenStrip:
     """A strip that is being numbered."""
 
     first: list[int]
-    left: tuple[Face, int, int] | None = None
-    waiting: "list[Future[_Contacts]]" = field(default_factory=list)
+    left: Left | None = None
+    waiting: "list[Future[Contacts]]" = field(default_factory=list)
 
 
 def run_pass(
@@ -61,6 +57,7 @@ def run_pass(
     store: Store,
     workers: int,
     progress: Callable[[int], None],
+    block_px: int | None = None,
 ) -> None:
     """Work through the strips of a region that a store lacks; buffers are freed at the end.
 
@@ -75,8 +72,10 @@ def run_pass(
         Threads that work on blocks; one more reads.
     progress : callable
         Called with the number of pixels done since the last call.
+    block_px : int, optional
+        See `stream_graph`.
     """
-    with _Pass(source, plan, region, store, workers, progress) as strips:
+    with _Pass(source, plan, region, store, workers, progress, block_px) as strips:
         strips.run()
 
 
@@ -91,13 +90,14 @@ class _Pass:
         store: Store,
         workers: int,
         progress: Callable[[int], None],
+        block_px: int | None,
     ) -> None:
         self._plan, self._region, self._store, self._progress = plan, region, store, progress
         self._begin = len(store.records)
         self._window = window(workers)
         self._n_buffers = n_buffers(region, workers)
         self._reader = StripReader(
-            source, plan, region, store.digests, self._begin, self._n_buffers
+            source, plan, region, store.digests, self._begin, self._n_buffers, block_px
         )
         self._pool = ThreadPoolExecutor(workers, "block")
         self._reading = ThreadPoolExecutor(1, "read")
@@ -118,7 +118,7 @@ class _Pass:
     def run(self) -> None:
         """Work through the strips that are left."""
         first = self._store.records[-1].first[-1] if self._begin else 0
-        self._progress(sum(self._n_pixels(number) for number in range(self._begin)))
+        self._progress(sum(n_pixels(self._region, number) for number in range(self._begin)))
         strip = _OpenStrip([first])
         for number, k, block in self._blocks():
             self._number(number, k, block, strip)
@@ -162,93 +162,51 @@ class _Pass:
         if not hasattr(self._thread, "work"):
             self._thread.work = Workspace()
         work: Workspace = self._thread.work
-        number, blocks = self._region.number(strip, k), self._plan.blocks
-        place = blocks.place(number)
-        shape = (self._plan.n_channels, *blocks.tile_shape(place.size_zyx))
-        tile = self._plan.tile_of(pixels, box, number, work.array("tile", shape, np.uint16))
-        return describe_block(tile, place, blocks, work)
+        return describe(pixels, box, self._plan, self._region.number(strip, k), work)
 
     def _number(self, number: int, k: int, block: BlockGraph, strip: _OpenStrip) -> None:
         """Give a block its ids, and let a thread write its labels and find its contacts."""
-        first, n = strip.first[-1], len(block.n_pixels)
-        strip.first.append(first + n)
+        first = strip.first[-1]
+        strip.first.append(first + len(block.n_pixels))
         for name in NODE_COLUMNS:
             self._store.spool(name).append(getattr(block, name))
-        right = (far_face(block, "x"), first, n) if k + 1 < len(self._region.x) else None
         strip.waiting.append(self._pool.submit(self._join, number, k, block, first, strip.left))
-        strip.left = right
+        strip.left = left_of(self._region, k, block, first)
         if len(strip.waiting) > self._window:
             strip.waiting[-self._window - 1].result()
 
     def _join(
-        self,
-        strip: int,
-        k: int,
-        block: BlockGraph,
-        first: int,
-        left: tuple[Face, int, int] | None,
-    ) -> _Contacts:
+        self, strip: int, k: int, block: BlockGraph, first: int, left: Left | None
+    ) -> Contacts:
         """Write the labels of a block, join it to those before it; in a thread."""
         store, region = self._store, self._region
         store.put_labels(strip, k, block, first)
-        if region.y[0] + strip % len(region.y) < region.y[-1]:
-            store.faces.put(strip, k, "y", far_face(block, "y"))
-        if strip + len(region.y) < region.n_strips:
-            store.faces.put(strip, k, "z", far_face(block, "z"))
-        inner = [inner_contacts(block, first)]
-        if left is not None:
-            inner.insert(0, _between(*left, near_face(block, "x"), first))
-        return _Contacts(
-            self._facing(region.behind(strip), k, "z", block, first),
-            self._facing(region.above(strip), k, "y", block, first),
-            inner,
+        keep_faces(store.faces, region, strip, k, block)
+        return join_block(
+            store.faces, region, strip, k, block, first, left, lambda s: store.records[s].first
         )
-
-    def _facing(self, other: int | None, k: int, axis: str, block: BlockGraph, first: int) -> Int64:
-        """Contacts with block `k` of a finished strip."""
-        if other is None:
-            return np.empty((0, 5), np.int64)
-        begin, end = self._store.records[other].first[k : k + 2]
-        face = self._store.faces.get(other, k, axis)
-        return _between(face, begin, end - begin, near_face(block, axis), first)
 
     def _finish(self, number: int, strip: _OpenStrip) -> None:
         """Write the contacts of a strip and note that it is done."""
-        parts = [future.result() for future in strip.waiting]
-        groups = [
-            [part.behind for part in parts],
-            [part.above for part in parts],
-            [rows for part in parts for rows in part.inner],
-        ]
-        records = self._store.records
-        ends = [records[-1].contacts[-1] if records else 0]
-        for rows in groups:
-            joined = np.concatenate(rows)
-            self._store.spool("contacts").append(joined)
-            ends.append(ends[-1] + len(joined))
-        self._store.commit(StripRecord(tuple(strip.first), (ends[0], ends[1], ends[2], ends[3])))
-        for done in (self._region.behind(number), self._only_above(number)):
-            if done is not None:
-                self._store.faces.drop(done)
-        self._progress(self._n_pixels(number))
-
-    def _only_above(self, number: int) -> int | None:
-        """Return the strip above, where nothing behind or before it waits for its faces."""
-        above = self._region.above(number)
-        last = len(self._region.y) * (len(self._region.z) - 1)
-        return above if above is not None and above >= last else None
-
-    def _n_pixels(self, strip: int) -> int:
-        near = self._region.grid.box(self._region.number(strip, 0))
-        high = [s.stop - s.start for s in near[:2]]
-        return high[0] * high[1] * self._region.shape_zyx[2]
+        contacts = contacts_of_strip([future.result() for future in strip.waiting])
+        finish_strip(self._store, self._region, strip.first, contacts)
+        self._progress(n_pixels(self._region, number))
 
 
-def _between(face_a: Face, first_a: int, n_a: int, face_b: Face, first_b: int) -> Any:
-    """Contacts of two blocks that face each other."""
-    return face_contacts(
-        face_a.labels, face_a.gradient, face_b.labels, face_b.gradient, first_a, first_b, n_a
-    )
+def describe(pixels: Array, box: Box, plan: ImagePlan, number: int, work: Workspace) -> BlockGraph:
+    """Describe block `number` from stored pixels that hold its tile; `box` is their place."""
+    blocks = plan.blocks
+    place = blocks.place(number)
+    shape = (plan.n_channels, *blocks.tile_shape(place.size_zyx))
+    tile = plan.tile_of(pixels, box, number, work.array("tile", shape, np.uint16))
+    return describe_block(tile, place, blocks, work)
+
+
+def n_pixels(region: Region, strip: int) -> int:
+    """Count the pixels of a strip."""
+    near = region.grid.box(region.number(strip, 0))
+    high = [s.stop - s.start for s in near[:2]]
+    return high[0] * high[1] * region.shape_zyx[2]
 
 
 def window(workers: int) -> int:

@@ -128,6 +128,25 @@ def test_bytes_do_not_depend_on_workers(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".zarr"] == []
 
 
+def test_bytes_do_not_depend_on_the_squares_that_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("spixgraph.graph.stream.image_plan.SAMPLE_PX", 10_000)  # read in a pass
+    source = CountingSource(pixels_of((1, 300, 200, 1)))
+    hashes = set()
+    for block_px in (None, 16, 100, 1 << 16):
+        out = tmp_path / f"{block_px}.zarr"
+        source.n_read[...] = 0
+        stream_graph(
+            source, out, nodes_per_megapixel=NODES, block_px=block_px, block_zyx=(1, 64, 64)
+        )
+        assert source.n_read.max() == 2  # the sample
+        hashes.add(sha256_tree(out))
+    assert len(hashes) == 1
+    for bad in (0, 15, -512, (1 << 16) + 1):
+        with pytest.raises(InputError, match=rf"--block-px {bad} must be 16\.\.65536; .*tile size"):
+            stream_graph(source, tmp_path / "g.zarr", nodes_per_megapixel=NODES, block_px=bad)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_a_small_image_is_read_once(tmp_path):
     for shape, size in (((1, 300, 200, 1), None), ((40, 30, 30, 1), (1.0, 1.0, 1.0))):
         source = CountingSource(pixels_of(shape), size)

@@ -19,14 +19,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("shape", "size", "block"), CASES)
-@pytest.mark.parametrize("begin", [0, 4])
-def test_strips_are_parts_of_the_image_and_hashed(shape, size, block, begin):
+@pytest.mark.parametrize(("begin", "block_px"), [(0, None), (0, 33), (4, 33)])
+def test_strips_are_parts_of_the_image_and_hashed(shape, size, block, begin, block_px):
     pixels = pixels_of(shape)
     source = ArraySource(pixels, size)
     plan = plan_image(source, nodes_per_megapixel=3000, block_zyx=block)
     region = region_of(plan.blocks.basins.grid, None)
     counting, digests = CountingSource(pixels, size), BandDigests(shape, pixels.dtype)
-    strips = StripReader(counting, plan, region, digests, begin)
+    strips = StripReader(counting, plan, region, digests, begin, block_px=block_px)
     for strip in range(begin, region.n_strips):
         found, box = strips.read()
         assert box == strip_box(plan, region, strip)
