@@ -27,6 +27,11 @@ def kernel(function: Callable[..., Any]) -> Any:
         return numba.njit(**_OPTIONS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile `function` into each kernel of its file that calls it."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
 def announce(function: Any) -> None:
     """Log that the first run compiles, if the kernel `function` has not been kept yet."""
     folder = Path(function.stats.cache_path or "")
