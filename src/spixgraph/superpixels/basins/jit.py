@@ -15,7 +15,8 @@ import numba
 
 log = logging.getLogger(__name__)
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+# forceinline: what a kernel calls becomes a part of it; calls took a third of the refinement
+_OPTIONS = {"nogil": True, "error_model": "numpy", "forceinline": True}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -25,11 +26,6 @@ def kernel(function: Callable[..., Any]) -> Any:
     except RuntimeError as error:  # numba's "no locator available": nowhere to write
         log.info("compiled code is not kept: %s; set NUMBA_CACHE_DIR to a folder", error)
         return numba.njit(**_OPTIONS)(function)
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile `function` into each kernel of its file that calls it."""
-    return numba.njit(forceinline=True, **_OPTIONS)(function)
 
 
 def announce(function: Any) -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from spixgraph.arrays import Array
-from spixgraph.superpixels.basins.jit import inlined, kernel
+from spixgraph.superpixels.basins.jit import kernel
 from spixgraph.superpixels.basins.tables import Regions
 
 SPREAD, SMOOTHNESS = 10, 0.25
@@ -61,7 +61,7 @@ def _list_borders(wide: Array, z: int, y: int, place: Array) -> int:
     return found
 
 
-@inlined
+@kernel
 def _is_alike(label: int, own: int) -> bool:
     """Tell if a label is the own one, or the rim."""
     return (label == own) | (label == _RIM)
@@ -94,13 +94,13 @@ def _refine_line(
             n_pixels[to] += 1
 
 
-@inlined
+@kernel
 def _inside(label: int, own: int) -> int:
     """Put the own label in the place of the rim."""
     return own if label == _RIM else label
 
 
-@inlined
+@kernel
 def _best(near: tuple[int, ...], own: int, values: Array, x: int, mean: Array) -> int:
     """Find the cheapest label around a voxel; on ties its own, then the first.
 
@@ -115,7 +115,7 @@ def _best(near: tuple[int, ...], own: int, values: Array, x: int, mean: Array) -
     return best
 
 
-@inlined
+@kernel
 def _cost(
     near: tuple[int, ...], label: int, values: Array, x: int, mean: Array, smooth: np.float32
 ) -> np.float32:
@@ -129,7 +129,7 @@ def _cost(
     return (_SPREAD - same) * far - same * smooth
 
 
-@inlined
+@kernel
 def _count(near: tuple[int, ...], label: int) -> int:
     """Count a label."""
     n = 0
@@ -138,7 +138,7 @@ def _count(near: tuple[int, ...], label: int) -> int:
     return n
 
 
-@inlined
+@kernel
 def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> int:
     """Tell which voxels around one have a label: 27 bits in scan order, not that of itself."""
     bits, k = np.int64(0), 0
