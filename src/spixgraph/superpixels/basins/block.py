@@ -268,7 +268,9 @@ def label_block(
     spread_labels(basins.labels.reshape(-1), regions.parent, labels.reshape(-1))
     place = work.array("place", (shape_zyx[2],), np.int32)
     if plan.grid.is_volume:
-        refine_volume(labels, basins.once, 3, regions, place)
+        z, y, x = shape_zyx
+        wide = work.array("wide", (z + 2, y + 2, x + 2), np.uint16)
+        refine_volume(labels, basins.once, 3, regions, place, wide)
     else:
         differs = work.array("differs", (shape_zyx[2],), np.uint8)
         for z in range(shape_zyx[0]):

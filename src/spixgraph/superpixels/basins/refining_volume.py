@@ -10,7 +10,7 @@ from spixgraph.superpixels.basins.tables import Regions
 
 SPREAD, SMOOTHNESS = 10, 0.25
 _SPREAD, _SMOOTHNESS = np.float32(SPREAD), np.float32(SMOOTHNESS)
-_CENTRE, _1 = 13, np.uint32(1)
+_RIM, _CENTRE, _1 = 65535, 1 << 13, np.uint64(1)
 
 
 def _plane(axis: int, place: int) -> int:
@@ -25,63 +25,108 @@ _NOT_FIRST_X, _NOT_LAST_X = (_CUBE & ~_plane(2, place) for place in (0, 2))
 
 
 @kernel
-def refine_volume(labels: Array, once: Array, skip: int, regions: Regions, place: Array) -> None:
+def refine_volume(
+    labels: Array, once: Array, skip: int, regions: Regions, place: Array, wide: Array
+) -> None:
     """Move the border voxels of a block (Z, Y, X) uint16, in place.
 
-    Labels are rows of `regions`; `once` (C, Z', Y', X') are the channels that `regions.mean` is of,
-    which begin `skip` voxels before the labels. `place` (X,) int32 is workspace.
+    Labels are rows of `regions`, at most 32768; `once` (C, Z', Y', X') are the channels that
+    `regions.mean` is of, which begin `skip` voxels before the labels. `place` (X,) int32 and `wide`
+    (Z + 2, Y + 2, X + 2) uint16 are workspace.
     """
     n_z, n_y = labels.shape[:2]
+    wide[...] = _RIM
+    wide[1:-1, 1:-1, 1:-1] = labels
     n_lines = n_z * n_y
     for i in range(2 * n_lines):
         at = i if i < n_lines else 2 * n_lines - 1 - i
-        _refine_line(labels, once, skip, regions, place, at // n_y, at % n_y)
+        z, y = at // n_y, at % n_y
+        found = _list_borders(wide, z + 1, y + 1, place)
+        _refine_line(wide, once[:, z + skip, y + skip, skip:], regions, place[:found], z + 1, y + 1)
+    labels[...] = wide[1:-1, 1:-1, 1:-1]
+
+
+@kernel
+def _list_borders(wide: Array, z: int, y: int, place: Array) -> int:
+    """List the voxels of a line beside another label; return their number."""
+    line, up, down = wide[z, y], wide[z, y - 1], wide[z, y + 1]
+    front, back = wide[z - 1, y], wide[z + 1, y]
+    found = 0
+    for x in range(1, line.size - 1):
+        own = line[x]
+        place[found] = x
+        flat = _is_alike(line[x - 1], own) & _is_alike(line[x + 1], own)
+        flat &= _is_alike(up[x], own) & _is_alike(down[x], own)
+        found += not (flat & _is_alike(front[x], own) & _is_alike(back[x], own))
+    return found
+
+
+@kernel
+def _is_alike(label: int, own: int) -> bool:
+    """Tell if a label is the own one, or the rim."""
+    return (label == own) | (label == _RIM)
 
 
 @kernel
 def _refine_line(
-    labels: Array, once: Array, skip: int, regions: Regions, place: Array, z: int, y: int
+    wide: Array, values: Array, regions: Regions, place: Array, z: int, y: int
 ) -> None:
-    """Look at those voxels of a line that were at a border before it."""
-    n_z, n_y, n_x = labels.shape
-    n_pixels, mean, line = regions.n_pixels, regions.mean, labels[z, y]
-    up, down = labels[z, max(y - 1, 0)], labels[z, min(y + 1, n_y - 1)]
-    front, back = labels[max(z - 1, 0), y], labels[min(z + 1, n_z - 1), y]
-    found = 0
-    for x in range(n_x):
-        own, left, right = line[x], line[max(x - 1, 0)], line[min(x + 1, n_x - 1)]
-        place[found] = x
-        flat = (up[x] == own) & (down[x] == own) & (left == own) & (right == own)
-        found += not (flat & (front[x] == own) & (back[x] == own))
-    begin, end = np.uint32(skip), np.uint32(n_x - 1)
-    for i in range(found):
-        at = np.uint32(place[i])
-        own, left, right = line[at], line[max(at, _1) - _1], line[min(at + _1, end)]
-        near = (front[at], up[at], left, right, down[at], back[at])
-        to = _best(near, own, once, np.uint32(z) + begin, np.uint32(y) + begin, at + begin, mean)
-        if to != own and n_pixels[own] > 1 and _is_whole(labels, z, y, np.int64(at)):
-            line[at] = to
+    """Look at some voxels of a line."""
+    n_pixels, mean, n_x = regions.n_pixels, regions.mean, np.uint64(wide.shape[2])
+    flat, n_yx = wide.reshape(-1), np.uint64(wide.shape[1]) * n_x
+    line = np.uint64(z) * n_yx + np.uint64(y) * n_x
+    for i in range(place.size):
+        x = np.uint64(place[i])
+        at = line + x
+        own = flat[at]
+        near = (
+            _inside(flat[at - n_yx], own),
+            _inside(flat[at - n_x], own),
+            _inside(flat[at - _1], own),
+            _inside(flat[at + _1], own),
+            _inside(flat[at + n_x], own),
+            _inside(flat[at + n_yx], own),
+        )
+        to = _best(near, own, values, x - _1, mean)
+        if to != own and n_pixels[own] > 1 and _is_whole(_bits(flat, at, n_x, n_yx, own)):
+            flat[at] = to
             n_pixels[own] -= 1
             n_pixels[to] += 1
 
 
 @kernel
-def _best(near: tuple[int, ...], own: int, once: Array, z: int, y: int, x: int, mean: Array) -> int:
-    """Find the cheapest label around a voxel; on ties its own, then the first."""
-    n_channels, value = once.shape[0], np.float32(once[0, z, y, x])
-    smooth = _SMOOTHNESS * mean[own, n_channels] * mean[own, n_channels]
-    best, least = own, np.float32(np.inf)
-    for other in (own, *near):
-        if other != best or least == np.inf:
-            far = (value - mean[other, 0]) * (value - mean[other, 0])
-            for c in range(1, n_channels):
-                step = np.float32(once[c, z, y, x]) - mean[other, c]
-                far += step * step
-            same = np.float32(_count(near, other))
-            cost = (_SPREAD - same) * far - same * smooth
-            better = cost < least
-            best, least = other if better else best, cost if better else least
+def _inside(label: int, own: int) -> int:
+    """Put the own label in the place of the rim."""
+    return own if label == _RIM else label
+
+
+@kernel
+def _best(near: tuple[int, ...], own: int, values: Array, x: int, mean: Array) -> int:
+    """Find the cheapest label around a voxel; on ties its own, then the first.
+
+    A label that is around it more than once is weighed as often: to find that out costs more.
+    """
+    smooth = _SMOOTHNESS * mean[own, values.shape[0]] * mean[own, values.shape[0]]
+    best, least = own, _cost(near, own, values, x, mean, smooth)
+    for other in near:
+        cost = _cost(near, other, values, x, mean, smooth)
+        better = cost < least
+        best, least = other if better else best, cost if better else least
     return best
+
+
+@kernel
+def _cost(
+    near: tuple[int, ...], label: int, values: Array, x: int, mean: Array, smooth: np.float32
+) -> np.float32:
+    """Cost of a region for a voxel."""
+    step = np.float32(values[0, x]) - mean[label, 0]
+    far = step * step
+    for c in range(1, values.shape[0]):
+        step = np.float32(values[c, x]) - mean[label, c]
+        far += step * step
+    same = np.float32(_count(near, label))
+    return (_SPREAD - same) * far - same * smooth
 
 
 @kernel
@@ -94,22 +139,20 @@ def _count(near: tuple[int, ...], label: int) -> int:
 
 
 @kernel
-def _is_whole(labels: Array, z: int, y: int, x: int) -> bool:
-    """Tell if the voxels of the same label around one touch each other, by corners at least."""
-    own = labels[z, y, x]
-    n_z, n_y, n_x = labels.shape
-    bits, place = np.int64(0), 0
-    for k in range(z - 1, z + 2):
-        at_z = min(max(k, 0), n_z - 1)
-        for i in range(y - 1, y + 2):
-            at_y = min(max(i, 0), n_y - 1)
-            inside = (k == at_z) & (i == at_y)
-            for j in range(x - 1, x + 2):
-                at_x = min(max(j, 0), n_x - 1)
-                same = inside & (j == at_x) & (labels[at_z, at_y, at_x] == own)
-                bits |= np.int64(same) << place
-                place += 1
-    bits &= ~(1 << _CENTRE)
+def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> int:
+    """Tell which voxels around one have a label: 27 bits in scan order, not that of itself."""
+    bits, k = np.int64(0), 0
+    for plane in (at - n_yx, at, at + n_yx):
+        for middle in (plane - n_x, plane, plane + n_x):
+            for place in (middle - _1, middle, middle + _1):
+                bits |= np.int64(flat[place] == own) << k
+                k += 1
+    return bits & ~_CENTRE
+
+
+@kernel
+def _is_whole(bits: int) -> bool:
+    """Tell if voxels around one, as bits, touch each other, by corners at least; one is needed."""
     reached, before = bits & -bits, np.int64(0)
     while reached != before:
         before = reached
