@@ -10,6 +10,7 @@ server again.
 import math
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import imagecodecs
@@ -45,7 +46,6 @@ def write_view(
     Parameters
     ----------
     folder : Path
-        Strips wait in its ``view.part``; those that it holds are kept.
     source : ImageSource
         Read once, strip by strip.
     on_strip : callable
@@ -53,20 +53,19 @@ def write_view(
     """
     n_z, n_y, n_x, n_c = source.info.shape_zyxc
     limits = display_limits(source)
-    n_shown = 3 if n_c >= 3 else 1
-    strips, path = folder / "view.part", folder / "view.tif"
-    writer = channel_writer(path, (n_z, n_y, n_x), _COLOURS[:n_shown], folder=strips)
-    n_strips = -(-n_y // STRIP_PX)
-    for number in range(n_z * n_strips):
-        z, strip = divmod(number, n_strips)
-        planes = [c * n_z + z for c in range(n_shown)]
-        if not all(writer.holds(plane, strip) for plane in planes):
+    n_shown, n_strips = (3 if n_c >= 3 else 1), -(-n_y // STRIP_PX)
+    with TemporaryDirectory(prefix=".view.", dir=folder) as strips:
+        writer = channel_writer(
+            folder / "view.tif", (n_z, n_y, n_x), _COLOURS[:n_shown], folder=Path(strips)
+        )
+        for number in range(n_z * n_strips):
+            z, strip = divmod(number, n_strips)
             rows = slice(strip * STRIP_PX, min((strip + 1) * STRIP_PX, n_y))
-            pixels = source.read(slice(z, z + 1), rows, slice(None))[0, ..., :n_shown]
-            for c, plane in enumerate(planes):
-                writer.write(plane, strip, _stretch(pixels[..., c], *limits[c]))
-        on_strip((number + 1) / (n_z * n_strips))
-    writer.finish()
+            pixels = source.read(slice(z, z + 1), rows, slice(None))[0]
+            for c in range(n_shown):
+                writer.write(c * n_z + z, strip, _stretch(pixels[..., c], *limits[c]))
+            on_strip((number + 1) / (n_z * n_strips))
+        writer.finish()
 
 
 def display_limits(source: ImageSource) -> Float64:

@@ -13,8 +13,6 @@ import shutil
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +26,12 @@ from spixgraph.io.images import ImageInfo, ImageSource
 from spixgraph.io.pyramid import level_shapes
 from spixgraph.predict.contract import plan_segment
 from spixgraph.predict.outputs import Results, class_areas
-from spixgraph.predict.steps import Steps
 from spixgraph.predict.stream import OtherRunError, part_of, segment_to_file
 from spixgraph.predict.whole import write_segmentation
 from spixgraph.resources import PeakMemory, available_memory_bytes
 from spixgraph.serve.headers import read_header
 from spixgraph.serve.jobs.places import resolve_uri
+from spixgraph.serve.jobs.report import CanceledError, Report
 from spixgraph.serve.jobs.table import Job, JobTable
 from spixgraph.serve.jobs.tiles import TILE_PX, results_in, write_view
 from spixgraph.serve.segmenter import (
@@ -46,17 +44,9 @@ from spixgraph.serve.segmenter import (
 
 log = logging.getLogger(__name__)
 
-_STARTS = {"read": 0.0, "superpixels": 0.0, "graph": 0.0, "network": 0.45, "mask": 0.55,
-           "write": 0.8, "view": 0.9, "end": 0.99}  # fmt: skip
-"""Where the progress stands when a step begins."""
 _BEAT_S = 2.0
 _LOOK_S = 0.2
-_REPORT_S = 0.3
 _VIEW_BYTES = 3  # per pixel and channel shown: strips, and the file that is made of them
-
-
-class CanceledError(Exception):
-    """The job is no longer this worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +128,7 @@ class Worker:
 
     def _segment(self, job: Job, folder: Path) -> dict[str, Any]:
         """Segment, write the layers and the view, return the summary."""
-        report = _Report(self._table, job.id, self._orders.name)
+        report = Report(self._table, job.id, self._orders.name)
         report.step("open", 0.0)
         segmenter = self._opened_segmenter()
         request = job.request
@@ -155,26 +145,24 @@ class Worker:
             results = results_in(folder, probabilities=bool(request.get("probabilities")))
             make = self._stream if segmenter.streams else self._hold
             summary = make(segmenter, source, results, report)
-            report.step("view", _STARTS["view"])
             write_view(folder, source, report.within("view"))
-        shutil.rmtree(folder / "view.part")
         summary |= _described(source.info, segmenter, folder.name)
         write_json(folder / "summary.json", summary)
         return summary
 
     def _stream(
-        self, segmenter: Segmenter, source: ImageSource, results: Results, report: "_Report"
+        self, segmenter: Segmenter, source: ImageSource, results: Results, report: Report
     ) -> dict[str, Any]:
         """Segment from file to file; what an earlier attempt has left is gone on with."""
-        card = segmenter.bundle.card
+        card, limit = segmenter.bundle.card, self._max_bytes()
         plan = plan_segment(
             source, segmenter.bundle.recipe, card,
-            workers=os.cpu_count() or 1, results=results, max_bytes=self._max_bytes(),
+            workers=os.cpu_count() or 1, results=results, max_bytes=limit,
         )  # fmt: skip
         _require_disk(plan.disk_bytes + _VIEW_BYTES * math.prod(source.info.shape_zyxc), results)
         run = partial(
             segment_to_file, source, segmenter.model, results,
-            workers=plan.workers, max_bytes=self._max_bytes(), resume=True,
+            workers=plan.workers, max_bytes=limit, resume=True,
             progress=report.pixels(math.prod(source.info.shape_zyxc[:3])), steps=report.steps(),
         )  # fmt: skip
         with PeakMemory() as memory:
@@ -193,7 +181,7 @@ class Worker:
         }
 
     def _hold(
-        self, segmenter: Segmenter, source: ImageSource, results: Results, report: "_Report"
+        self, segmenter: Segmenter, source: ImageSource, results: Results, report: Report
     ) -> dict[str, Any]:
         """Segment in memory, as models whose graph does not stream need."""
         steps = report.steps()
@@ -232,43 +220,6 @@ class Worker:
             roots = [Path(root) for root in self._orders.roots]
             return resolve_uri(request["uri"], roots, self._orders.remote_roots)
         return Path(request["path"])
-
-
-class _Report:
-    """Tells the table how far a job is; raises `CanceledError` once it is no longer ours."""
-
-    def __init__(self, table: JobTable, job_id: str, worker: str) -> None:
-        self._table, self._job_id, self._worker = table, job_id, worker
-        self._step, self._told = "", 0.0
-
-    def step(self, name: str, progress: float) -> None:
-        """Say where the job stands; the same step is told again after a while only."""
-        now = time.monotonic()
-        if name == self._step and now - self._told < _REPORT_S:
-            return
-        self._step, self._told = name, now
-        if not self._table.report(self._job_id, self._worker, name, progress):
-            raise CanceledError
-
-    def steps(self) -> Steps:
-        """Say when a step begins."""
-        return Steps(lambda name: self.step(name, _STARTS.get(name, 0.0)))
-
-    def within(self, step: str) -> Callable[[float], None]:
-        """Get the share 0..1 of a step that is done."""
-        names = list(_STARTS)
-        start, end = _STARTS[step], _STARTS[names[names.index(step) + 1]]
-        return lambda share: self.step(step, start + share * (end - start))
-
-    def pixels(self, n_pixels: int) -> Callable[[str, int], None]:
-        """Get the step and how many more of the pixels are done."""
-        done: Counter[str] = Counter()
-
-        def told(step: str, n: int) -> None:
-            done[step] += n
-            self.within(step)(min(1.0, done[step] / n_pixels))
-
-        return told
 
 
 def _claim(folder: Path, attempt: int) -> Path:
