@@ -16,8 +16,8 @@ def write_moments(
     """Write means and deviations into columns of x (n, F) float32, from `first` on.
 
     `total` is (n, 2 M): sums of M maps, then of their squares; `zero` is what stands for 0 and
-    `unit` for 1 in each, and may be shorter than M. Of the first `n_plain` maps the mean alone; of the others mean, deviation,
-    mean, deviation ...
+    `unit` for 1 in each, and may be shorter than M. Of the first `n_plain` maps the mean alone; of
+    the others mean, deviation, mean, deviation ...
     """
     n_maps, squares = zero.size, total.shape[1] // 2
     for i in range(x.shape[0]):
