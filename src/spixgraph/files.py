@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, and hashes of what is in them."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from typing import Any
 import spixgraph
 from spixgraph.errors import InputError, StoredDataError
 
+_SYNC_THREADS = 16
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; on success it takes the final name, else it is removed.
 
-    Works for a file and for a folder. An existing `path` is replaced only at the end.
+    Works for a file and for a folder. An existing `path` is replaced only at the end. What has the
+    final name is on the disk itself, so that a power cut does not leave it empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
@@ -26,6 +31,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         if not part.exists():
             raise StoredDataError(f"nothing was written to {part}, meant for {path}")
+        sync_tree(part)
         if path.is_dir():
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
@@ -33,8 +39,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _remove(old)
         else:
             part.replace(path)
+        sync_name(path)
     finally:
         _remove(part)
+
+
+def sync_tree(path: Path) -> None:
+    """Have a file, or a folder with all that is below it, written to the disk itself.
+
+    By threads: a disk takes many files at once; one after the other, each would wait for it.
+    """
+    entries = [path]
+    if path.is_dir():
+        entries += [p for p in path.rglob("*") if not p.is_symlink()]
+    if len(entries) == 1:
+        _sync(path)
+        return
+    with ThreadPoolExecutor(_SYNC_THREADS, "sync") as pool:
+        for _ in pool.map(_sync, entries):
+            pass
+
+
+def sync_name(path: Path) -> None:
+    """Have the name that a file or folder was given written to the disk itself."""
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt":  # which opens no folders, and syncs no file that is open for reading
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system without such a thing
+            raise
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

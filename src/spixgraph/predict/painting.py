@@ -185,6 +185,17 @@ def paint_bands(
         painter.close()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _StripInputs:
+    """What the decoder needs of a strip, read at once: a read of a table takes milliseconds."""
+
+    pixels: Array
+    box: Box
+    first: int
+    centroid_px: Array
+    n_pixels: Array
+
+
 class _Unhashed(BandDigests):
     """The hash of the image is known already."""
 
@@ -223,26 +234,30 @@ class _Painter:
             np.empty(shape, np.uint8) if outlines else None,
         )
         for strip in band.strips:
-            pixels = self._pixels(strip)
+            inputs = self._inputs(strip)
             n_x = len(region.x)
             jobs = [
-                self._pool.submit(self._block, band, strip, k, pixels, painted) for k in range(n_x)
+                self._pool.submit(self._block, band, strip, k, inputs, painted) for k in range(n_x)
             ]
             for job in jobs:
                 job.result()
         return painted
 
-    def _pixels(self, strip: int) -> tuple[Array, Box] | None:
-        """Take the pixels of a strip, and let the next be read."""
-        if self._next is None:
+    def _inputs(self, strip: int) -> _StripInputs | None:
+        """Take the pixels and the nodes of a strip, and let the next pixels be read."""
+        decoder, n_x = self._scene.decoder, len(self._scene.region.x)
+        if self._next is None or decoder is None:
             return None
-        pixels = self._next.result()
+        pixels, box = self._next.result()
         if strip + 1 < self._scene.region.n_strips:
             self._next = self._reading.submit(self._reader.read)
-        return pixels
+        begin, end = (int(self._scene.first_node[i * n_x]) for i in (strip, strip + 1))
+        centroid_px = np.asarray(decoder.centroid_px[begin:end])
+        n_pixels = np.asarray(decoder.n_pixels[begin:end])
+        return _StripInputs(pixels, box, begin, centroid_px, n_pixels)
 
     def _block(
-        self, band: Band, strip: int, k: int, pixels: tuple[Array, Box] | None, painted: Painted
+        self, band: Band, strip: int, k: int, inputs: _StripInputs | None, painted: Painted
     ) -> None:
         """Paint a block; in a thread."""
         scene = self._scene
@@ -251,9 +266,9 @@ class _Painter:
         labels = scene.block_labels(i)
         nodes = BlockNodes(begin, np.asarray(scene.logits[begin:end]))
         models = None
-        if scene.decoder is not None and pixels is not None:
-            models = self._models(scene.decoder, strip, k, slice(begin, end), pixels)
         number = scene.region.number(strip, k)
+        if scene.decoder is not None and inputs is not None:
+            models = self._models(scene.decoder, inputs, number, slice(begin, end))
         place = _place_in(band, scene.region, number)
         painted.mask[place] = decode(labels, nodes, scene.class_ids, models)
         if painted.shares is not None:
@@ -264,28 +279,25 @@ class _Painter:
             )
 
     def _models(
-        self,
-        inputs: PixelInputs,
-        strip: int,
-        k: int,
-        rows: slice,
-        pixels: tuple[Array, Box],
+        self, decoder: PixelInputs, inputs: _StripInputs, number: int, nodes: slice
     ) -> PixelModels:
         """Filter the pixels of a block and fetch the models of its superpixels."""
         if not hasattr(self._thread, "work"):
             self._thread.work = Workspace()
         work: Workspace = self._thread.work
-        plan, number = self._scene.plan, self._scene.region.number(strip, k)
+        plan = self._scene.plan
         place = plan.blocks.place(number)
         shape = (plan.n_channels, *plan.blocks.tile_shape(place.size_zyx))
-        tile = plan.tile_of(*pixels, number, work.array("tile", shape, np.uint16))
+        out = work.array("tile", shape, np.uint16)
+        tile = plan.tile_of(inputs.pixels, inputs.box, number, out)
+        rows = slice(nodes.start - inputs.first, nodes.stop - inputs.first)
         return PixelModels(
-            weights=np.asarray(inputs.weights[rows]),
-            centroid_px=np.asarray(inputs.centroid_px[rows]),
-            n_pixels=np.asarray(inputs.n_pixels[rows]),
+            weights=np.asarray(decoder.weights[nodes]),
+            centroid_px=inputs.centroid_px[rows],
+            n_pixels=inputs.n_pixels[rows],
             origin_zyx=place.origin_zyx,
             maps=pixel_maps(tile, place, plan.blocks, work),
-            scaling=inputs.scaling,
+            scaling=decoder.scaling,
             is_volume=plan.blocks.is_volume,
         )
 

@@ -16,10 +16,10 @@ def write_moments(
     """Write means and deviations into columns of x (n, F) float32, from `first` on.
 
     `total` is (n, 2 M): sums of M maps, then of their squares; `zero` is what stands for 0 and
-    `unit` for 1 in each. Of the first `n_plain` maps the mean alone; of the others mean, deviation,
-    mean, deviation ...
+    `unit` for 1 in each, and may be shorter than M. Of the first `n_plain` maps the mean alone; of
+    the others mean, deviation, mean, deviation ...
     """
-    n_maps = zero.size
+    n_maps, squares = zero.size, total.shape[1] // 2
     for i in range(x.shape[0]):
         share = 1.0 / places[i, 0]
         column = first
@@ -28,7 +28,7 @@ def write_moments(
             x[i, column] = (mean - zero[m]) / unit[m]
             column += 1
             if m >= n_plain:
-                variance = total[i, n_maps + m] * share - mean * mean
+                variance = total[i, squares + m] * share - mean * mean
                 x[i, column] = np.sqrt(max(variance, 0.0)) / unit[m]
                 column += 1
 

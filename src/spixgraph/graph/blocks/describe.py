@@ -128,7 +128,8 @@ def _describe_cells(
     for octave, maps in Pyramid(tile, place.size_zyx, plan, work).textures():
         is_last = octave == plan.n_octaves - 1
         n_maps = n_channels + len(WIDE_TEXTURES if is_last else TEXTURES)
-        total = work.array("cell total", (len(x), 2 * n_maps), np.float64)
+        n_padded = -(-n_maps // 4) * 4
+        total = work.array("cell total", (len(x), 2 * n_padded), np.float64)
         total[...] = 0
         zero, unit = np.zeros(n_maps), np.full(n_maps, float(TOP))
         cell = plan.cell_zyx(octave)

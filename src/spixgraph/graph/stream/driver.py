@@ -10,6 +10,7 @@ from typing import Any
 
 from spixgraph.arrays import LabelsZYX, ShapeZYX
 from spixgraph.errors import InputError, ResourceError
+from spixgraph.files import sync_name, sync_tree
 from spixgraph.graph.blocks.block_graph import edge_feature_names, node_feature_names
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.stream.attributes import attributes_of, params_of
@@ -55,7 +56,8 @@ def stream_graph(
     out : Path
         The group to make: `labels`, compressed, the arrays of `RegionGraph`, so that `load_graph`
         reads it, and `first_node` and `first_edge` of each block. It is written as ``<out>.part``
-        and renamed when it is complete; an existing one is replaced at the end.
+        and renamed when it is complete and on the disk itself; an existing one is replaced at the
+        end. A run that is under way is not synced: it outlives the process, not a power cut.
     nodes_per_megapixel : float
         Wanted superpixels per million pixels (voxels in a volume).
     workers : int
@@ -124,6 +126,7 @@ def stream_graph(
         finally:
             store.close()
         _finish(part, plan, region, workers)
+        sync_tree(part)
     except BaseException as error:  # Ctrl-C too: nothing worth resuming is left behind
         if part.exists() and not n_finished(part / WORK / "journal"):
             shutil.rmtree(part)
@@ -235,6 +238,7 @@ def _take_place(part: Path, out: Path) -> None:
     if out.exists():
         out.rename(old)
     part.rename(out)
+    sync_name(out)
     if old.is_dir():
         shutil.rmtree(old)
     else:

@@ -169,9 +169,8 @@ def _basin_graph(
     deep = int(len(padded) > len(labels))
     contacts, n_contacts = list_contacts(labels, padded, n_regions, work)
     regions = work.regions(len(once) + 1)
-    regions.n_pixels[:n_regions] = 0
-    regions.total[:n_regions] = 0
-    sum_basins(labels, once, 3 * deep, 3, padded, regions)
+    both = work.array("pixels and gradient", (n_regions,), np.uint64)
+    sum_basins(labels, once, 3 * deep, 3, padded, regions, both)
     return BasinGraph(regions, contacts, n_regions, n_contacts)
 
 
@@ -235,7 +234,7 @@ def list_contacts(labels: UInt16, padded: UInt16, n: int, work: Workspace) -> tu
     n_z, _, n_x = labels.shape
     contacts = work.contacts("contacts", labels.size * (3 if n_z > 1 else 2))
     place = work.array("place", (n_x,), np.int32)
-    n_contacts, n_slots = -1, 1 << ((24 if n_z > 1 else 6) * n + 4 * n_x).bit_length()
+    n_contacts, n_slots = -1, 1 << ((24 if n_z > 1 else 12) * n + 4 * n_x).bit_length()
     while n_contacts < 0:
         table = work.array("table", (n_slots,), np.uint64)
         n_contacts = find_contacts(labels, padded, place, table, contacts)

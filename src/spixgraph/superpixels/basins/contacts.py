@@ -6,7 +6,8 @@ from spixgraph.arrays import Array
 from spixgraph.superpixels.basins.jit import kernel
 from spixgraph.superpixels.basins.tables import Contacts, Regions
 
-_ONE_SIDE = np.uint64(1 << 40)
+_SIDES = np.uint64(40)
+_ONE_SIDE, _GRADIENT = np.uint64(1 << 40), np.uint64((1 << 40) - 1)
 _BITS, _HALF = np.uint64(16), np.uint64(32)
 _1, _LEFT, _RIGHT = np.uint64(1), np.uint64(29), np.uint64(17)
 _FREE = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -79,21 +80,35 @@ def _between(
 
 @kernel
 def sum_basins(
-    labels: Array, once: Array, skip_z: int, skip: int, padded: Array, regions: Regions
+    labels: Array,
+    once: Array,
+    skip_z: int,
+    skip: int,
+    padded: Array,
+    regions: Regions,
+    both: Array,
 ) -> None:
-    """Add the pixels of a block to `n_pixels`, and channels and gradient to `total`.
+    """Write the pixels of each basin to `n_pixels`, and channels and gradient summed to `total`.
 
     `once` (C, Z', Y', X') is longer than `labels` by `skip` on each side, along z by `skip_z`.
+    `both` (n,) uint64 is workspace: pixels and gradient in one number, and the first channel in the
+    same loop, so that two sums are on their way for each pixel, and no third.
     """
-    n_channels = once.shape[0]
+    n_channels, n = once.shape[0], both.size
     deep = (padded.shape[0] - labels.shape[0]) // 2
+    both[:] = 0
+    regions.total[:n] = 0
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
             line, steep = labels[z, y], padded[z + deep, y + 1, 1:]
+            values = once[0, z + skip_z, y + skip, skip:]
             for x in range(line.size):
-                regions.n_pixels[line[x]] += 1
-                regions.total[line[x], n_channels] += steep[x]
-            for c in range(n_channels):
+                both[line[x]] += _ONE_SIDE | np.uint64(steep[x])
+                regions.total[line[x], 0] += values[x]
+            for c in range(1, n_channels):
                 values = once[c, z + skip_z, y + skip, skip:]
                 for x in range(line.size):
                     regions.total[line[x], c] += values[x]
+    for i in range(n):
+        regions.n_pixels[i] = both[i] >> _SIDES
+        regions.total[i, n_channels] = both[i] & _GRADIENT
