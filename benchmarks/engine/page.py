@@ -77,9 +77,9 @@ def _compared(cell: Cell) -> str:
         rows.append((name, number(speed), f"{ratio:.2f}", f"{peak_mib({'runs': runs}):.0f}"))
     head = ("method", "megapixels/s", "seconds over spixgraph's", "peak MiB")
     caption = (
-        f"{cell['n_pixels'] / 1e6:.1f} megapixels, mosaic of {cell['image']}, {NODES:.0f} nodes per MP, "
-        f"{cell['threads']} threads; {len(ours)} runs of each, median; load "
-        f"{cell['load_before']:.1f} on {cell['machine']['cores']} cores before it began"
+        f"{cell['n_pixels'] / 1e6:.1f} megapixels, mosaic of {cell['image']}, "
+        f"{NODES:.0f} nodes per MP, {cell['threads']} threads; {len(ours)} runs of each, median; "
+        f"load {cell['load_before']:.1f} on {cell['machine']['cores']} cores before it began"
     )
     return markdown_table(Table(caption, head, tuple(rows)))
 
@@ -127,7 +127,8 @@ def _stages(cell: Cell) -> str:
         f"A plain copy moves {copy['1']:.1f} GB/s (read and written) on one thread, "
         f"{copy['2']:.1f} GB/s on two, in the same run. Pixels read once, int32 labels and tables "
         f"written once are {cell['moved_bytes_per_px']:.1f} bytes per pixel: {limit:.2f} ns on one "
-        f"thread. The engine takes {total / limit:.0f} times as long: compute is its limit, not memory."
+        f"thread. The engine takes {total / limit:.0f} times as long: compute is its limit, not "
+        "memory."
     )
 
 
