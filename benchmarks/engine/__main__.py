@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.engine.cells import BUDGETS, Bench
-from benchmarks.engine.gallery import draw_gallery
+from benchmarks.engine.gallery import SOURCES, draw_gallery, write_sources
 from benchmarks.engine.mosaic import base_image
 from benchmarks.engine.page import write_page
 from spixgraph.errors import SpixError
@@ -94,7 +94,9 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
     present = [folder for folder in folders if folder.is_dir()]
     for kind in options.only:
         if kind == "compare":
-            yield from (partial(bench.compare, mp) for mp in COMPARE_MP if mp <= options.max_mp)
+            sizes = [mp for mp in COMPARE_MP if mp <= options.max_mp]
+            turns = range(options.repeats)
+            yield from (partial(bench.compare, mp, turn) for mp in sizes for turn in turns)
         elif kind == "scale":
             yield from (partial(bench.scale, mp) for mp in SCALE_MP if mp <= options.max_mp)
         elif kind == "stages":
@@ -102,12 +104,14 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
         elif kind == "ceiling":
             yield from (partial(bench.ceiling, folder) for folder in present)
         else:
-            yield from (partial(_picture, options, folder) for folder in present)
+            drawn = [folder for folder in present if folder.name in SOURCES]
+            yield from (partial(_picture, options, folder) for folder in drawn)
 
 
 def _picture(options: argparse.Namespace, folder: Path) -> None:
     path = options.out / "engine" / "gallery" / f"{folder.name}.png"
     draw_gallery(folder, path, BUDGETS, options.threads)
+    write_sources(path.parent)
 
 
 if __name__ == "__main__":
