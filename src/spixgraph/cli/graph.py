@@ -118,7 +118,6 @@ def _runner(
     if dask is None:
         yield run_pass
         return
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors come as our own
     with connected(dask, workers=workers) as client:
         yield ClusterPass(client, image, axes, pixel_size_um)
 

@@ -80,8 +80,8 @@ def write_ndpi(path, levels, magnifications):
         tags = [
             (256, 4, 1, wide), (257, 4, 1, high), (258, 3, 3, bits), (259, 3, 1, 7),
             (262, 3, 1, 6), (271, 2, 10, make), (273, 4, 1, strip), (277, 3, 1, 3),
-            (278, 4, 1, high), (279, 4, 1, len(jpeg)), (282, 5, 1, resolution), (283, 5, 1, resolution),
-            (284, 3, 1, 1), (296, 3, 1, 3), (65420, 4, 1, 1),
+            (278, 4, 1, high), (279, 4, 1, len(jpeg)), (282, 5, 1, resolution),
+            (283, 5, 1, resolution), (284, 3, 1, 1), (296, 3, 1, 3), (65420, 4, 1, 1),
             (65421, 11, 1, struct.unpack("<I", struct.pack("<f", magnification))[0]),
             (65426, 4, len(starts), more),
         ]  # fmt: skip

@@ -129,7 +129,7 @@ def stream_graph(
         sync_tree(part)
     except BaseException as error:  # Ctrl-C too: nothing worth resuming is left behind
         if part.exists() and not n_finished(part / WORK / "journal"):
-            shutil.rmtree(part)
+            shutil.rmtree(part, ignore_errors=True)  # a worker elsewhere may still write
         if isinstance(error, OSError):
             raise disk_error(error, part) from error
         raise

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+import dask
 import psutil
 import pytest
 import tifffile
@@ -133,6 +134,25 @@ def test_workers_that_cannot_work_are_named_before_anything_runs(tmp_path, clien
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "moved.tif"]
 
 
+def die(*_):
+    """Go as a worker goes that the kernel kills for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_strip_that_kills_its_workers_ends_the_run(tmp_path, monkeypatch):
+    path = written(tmp_path, (1, 100, 90, 1))
+    monkeypatch.setattr(tasks, "describe_strip", die)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        connected("local") as client,
+        open_image(path) as source,
+    ):
+        run = ClusterPass(client, path)
+        with pytest.raises(ResourceError, match=r"describe-\w+-0 took 1 workers down.*fewer thr"):
+            stream_graph(source, tmp_path / "g.zarr", nodes_per_megapixel=NODES, run=run)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_addresses_that_cannot_be_met(monkeypatch):
     for bad in ("10.0.0.5:8786", "tcp://here", "loc"):
         with pytest.raises(InputError, match=f"--dask {re.escape(repr(bad))}.*dask scheduler"):
@@ -148,7 +168,7 @@ def test_addresses_that_cannot_be_met(monkeypatch):
 
 def test_control_c_ends_the_workers_too(tmp_path):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, pixels_of((1, 1024, 1024, 1))[0, ..., 0].repeat(17, axis=0))
+    tifffile.imwrite(path, pixels_of((1, 512, 512, 1))[0, ..., 0].repeat(32, axis=0))
     out = tmp_path / "g.zarr"
     code = "from spixgraph.cli import main; main()"
     command = [sys.executable, "-c", code, "graph", path, out, "--dask", "local", "--workers", "2"]

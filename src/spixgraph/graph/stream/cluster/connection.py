@@ -55,6 +55,8 @@ def connected(address: str, *, workers: int = 1) -> Iterator[Any]:
         raise InputError(
             f"--dask needs Dask ({error}); pip install 'spixgraph[cluster]', on the workers, too"
         ) from error
+    # Dask tells of each connection, and of errors that reach the caller as ours
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         target: Any = address
         if address == "local":
@@ -62,8 +64,8 @@ def connected(address: str, *, workers: int = 1) -> Iterator[Any]:
             target = stack.enter_context(
                 LocalCluster(
                     n_workers=workers, threads_per_worker=1, host="127.0.0.1",
-                    dashboard_address=None, memory_limit=0, local_directory=folder,
-                    silence_logs=logging.CRITICAL, preload=[_IGNORE_INTERRUPTS],
+                    dashboard_address="127.0.0.1:0", memory_limit=0, local_directory=folder,
+                    preload=[_IGNORE_INTERRUPTS], silence_logs=logging.CRITICAL,
                 )
             )  # fmt: skip
         try:
