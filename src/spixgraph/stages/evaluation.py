@@ -21,7 +21,7 @@ from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import read_labels
 from spixgraph.stages.models import open_checkpoint
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
+from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item, true_mask
 from spixgraph.stages.run import RECIPES, Run, alone, recipe_of
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
@@ -136,7 +136,7 @@ def _count_image(
     counted = _as_json(_count(run, prepared, item, mask))
     if model == "cnn":
         return counted
-    truth = read_mask(run.source / item.mask)
+    truth = true_mask(run, item)
     best = ceiling_mask(read_labels(run, recipe_of(model), item.id), truth, prepared.n_classes)
     return {**counted, "error_budget": asdict(error_budget(truth, best, mask))}
 
@@ -162,7 +162,7 @@ def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str,
         images, n_nodes = [], 0
         for item in prepared.split(split):
             labels = read_labels(run, recipe, item.id)
-            truth = read_mask(run.source / item.mask)
+            truth = true_mask(run, item)
             best = ceiling_mask(labels, truth, prepared.n_classes)
             images.append(_as_json(_count(run, prepared, item, best)))
             n_nodes += int(labels.max()) + 1
@@ -172,7 +172,7 @@ def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str,
 
 
 def _count(run: Run, prepared: Prepared, item: PreparedItem, mask: MaskZYX) -> ImageResult:
-    truth = read_mask(run.source / item.mask)
+    truth = true_mask(run, item)
     tolerance = run.params.evaluate.boundary_tolerance_px
     return ImageResult(
         id=item.id,

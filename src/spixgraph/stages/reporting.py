@@ -24,7 +24,13 @@ from spixgraph.stages.evaluation import (
     trained_models,
 )
 from spixgraph.stages.graphs import read_labels
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, scaled_image
+from spixgraph.stages.prepare import (
+    Prepared,
+    PreparedItem,
+    load_prepared,
+    scaled_image,
+    true_mask,
+)
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.tracking import known_run
 
@@ -167,5 +173,5 @@ def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[s
     recipe = recipe_of(model)
     labels = None if model == "cnn" else read_labels(run, recipe, item.id)
     prediction = read_mask(run.layout.masks(model, seed) / f"{item.id}.tif")
-    truth = read_mask(run.source / item.mask)
+    truth = true_mask(run, item)
     return panel(scaled_image(run, item), labels, prediction, truth, colours)
