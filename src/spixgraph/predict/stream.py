@@ -296,6 +296,7 @@ class _Run:
             logits,
             model.class_ids,
             inputs,
+            model.temperature,
         )
 
     def _paint(self, scene: Scene, writer: BandWriter, *, shares: bool) -> None:

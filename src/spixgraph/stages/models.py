@@ -43,6 +43,7 @@ def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
         n_layers=trained.build["layers"],
         pixel_scaling=trained.pixel_scaling,
         scaled_per_image=trained.pixel_scaling is not None,
+        temperature=trained.temperature,
     )
     return partial(_segment_by_nodes, node_model)
 

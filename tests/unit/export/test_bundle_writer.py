@@ -30,6 +30,7 @@ class Trained:
     node_scaling: Scaling
     edge_scaling: Scaling
     pixel_scaling: Scaling | None = None
+    temperature: float = 1.5
 
 
 def trained(kind: str = "gnn", *, columns: tuple[str, ...] = ()) -> Trained:
