@@ -33,7 +33,7 @@ def streamed(tmp_path_factory):
     path = tmp_path_factory.mktemp("g") / "g.zarr"
     stream_graph(source, path, nodes_per_megapixel=3000.0, workers=1)
     made = StreamedGraph.open(path)
-    labels = np.empty(made.shape_zyx, np.int64)
+    labels = np.empty(made.shape_zyx, np.int32)
     for i, number in enumerate(made.numbers.tolist()):
         labels[made.plan.blocks.basins.grid.box(number)] = made.block_labels(i)
     graph = with_targets(load_graph(path), labels, mask, 2)
