@@ -58,6 +58,7 @@ class Untrained:
             "dropout": 0.0,
             "n_pixel_columns": len(columns),
         }
+        self.temperature = 1.0
         torch.manual_seed(0)
         self.net = build_node_net(**self.build)
 

@@ -6,10 +6,12 @@ from html import escape
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from spixgraph.evaluate.report import Report, best_and_worst
+from spixgraph.evaluate.reliability import reliability_figure
+from spixgraph.evaluate.report import Report
 from spixgraph.evaluate.tables import (
     Table,
     budget_table,
+    calibration_table,
     ceiling_table,
     class_table,
     image_table,
@@ -19,7 +21,10 @@ from spixgraph.evaluate.tables import (
     model_table,
     score,
     selection_sentence,
+    worst_class_table,
+    worst_image_table,
 )
+from spixgraph.evaluate.worst import extremes
 
 PictureKey: TypeAlias = tuple[str, int, str]
 """(model name, seed, image id)."""
@@ -51,7 +56,9 @@ details { margin: 0.7rem 0; }
 summary { cursor: pointer; }
 """
 
-_PANEL = "image | superpixels (graph models) | prediction | truth | errors"
+_PANEL = (
+    "image | superpixels (graph models) | prediction | truth | errors | uncertainty (graph models)"
+)
 
 
 def html_page(report: Report, pictures: Mapping[PictureKey, bytes | str] | None = None) -> str:
@@ -63,7 +70,7 @@ def html_page(report: Report, pictures: Mapping[PictureKey, bytes | str] | None 
         From `build_report`, or read back from its JSON.
     pictures : mapping of (model name, seed, image id) to bytes or str
         A PNG, which goes into the page, or the path of a file relative to the page. Shown are
-        the best and the worst image of each model; others are not looked at.
+        the best image and the three worst of each model; others are not looked at.
 
     Returns
     -------
@@ -76,6 +83,8 @@ def html_page(report: Report, pictures: Mapping[PictureKey, bytes | str] | None 
         _data_section(report),
         _model_section(report),
         _ceiling_section(report),
+        _calibration_section(report),
+        _worst_section(report),
         _picture_section(report, pictures or {}),
         _image_section(report),
     ]
@@ -140,26 +149,44 @@ def _ceiling_section(report: Report) -> str:
     return "\n".join(parts)
 
 
+def _calibration_section(report: Report) -> str:
+    """Say how honest the probabilities are; nothing where no model gave any."""
+    if not (table := calibration_table(report)).rows:
+        return ""
+    text = (
+        "Probability of the predicted class of each pixel against how often it is right, in 15 "
+        "bins. Graph networks divide their values by a temperature that was fitted on the "
+        "validation split; it changes no class."
+    )
+    figures = [
+        reliability_figure(model["calibration"], model_label(report, model))
+        for model in report["models"]
+        if model.get("calibration") and model["calibration"]["ece"] is not None
+    ]
+    return "\n".join(["<h2>Calibration</h2>", _paragraph(text), _table(table), *figures])
+
+
+def _worst_section(report: Report) -> str:
+    """Name the images and classes that each model is worst at."""
+    images, classes = worst_image_table(report), worst_class_table(report)
+    return "\n".join(["<h2>Worst images and classes</h2>", _table(images), _table(classes)])
+
+
 def _picture_section(report: Report, pictures: Mapping[PictureKey, bytes | str]) -> str:
-    """Show the best and the worst image of each model."""
+    """Show the best and the worst images of each model."""
     figures: list[str] = []
     for model in report["models"]:
-        for kind, image_id in _extremes(model):
+        for kind, image_id in extremes(model):
             picture = pictures.get((model["name"], model["seed"], image_id))
             if picture is not None:
                 figures.append(_figure(report, model, kind, image_id, picture))
     if not figures:
         return ""
-    explain = _paragraph(f"Best and worst image of each model by macro IoU. Tiles: {_PANEL}.")
+    explain = _paragraph(
+        f"Best image and worst images of each model by macro IoU. Tiles: {_PANEL}; where it is "
+        "white, the model is unsure and its mask worth a look."
+    )
     return "\n".join(["<h2>Pictures</h2>", explain, *figures])
-
-
-def _extremes(model: dict[str, Any]) -> list[tuple[str, str]]:
-    """Name the best and the worst image; once if they are the same."""
-    best, worst = best_and_worst(model) or (None, None)
-    if best is None or worst is None:
-        return []
-    return [("Best", best), ("Worst", worst)] if best != worst else [("Best and worst", best)]
 
 
 def _figure(

@@ -6,6 +6,7 @@ from spixgraph.evaluate.report import Report
 from spixgraph.evaluate.tables import (
     Table,
     budget_table,
+    calibration_table,
     ceiling_table,
     model_table,
     selection_sentence,
@@ -31,6 +32,8 @@ def report_markdown(report: Report) -> str:
         parts.append(markdown_table(ceiling_table(report)))
     if (budget := budget_table(report)).rows:
         parts.append(markdown_table(budget))
+    if (calibration := calibration_table(report)).rows:
+        parts.append(markdown_table(calibration))
     parts.append(_plain(selection_sentence(report)))
     parts.extend(f"- {_plain(note)}" for note in report["notes"])
     return "\n\n".join(parts) + "\n"

@@ -50,8 +50,9 @@ def panel(
     prediction: MaskZYX,
     truth: MaskZYX,
     colours: Sequence[str],
+    confidence: UInt8 | None = None,
 ) -> UInt8:
-    """Draw 'image | superpixels | prediction | truth | errors'.
+    """Draw 'image | superpixels | prediction | truth | errors | uncertainty'.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def panel(
         Class ids; 255 in the truth is not annotated and hatched.
     colours : sequence of str
         ``#rrggbb`` per class.
+    confidence : (Z, Y, X) uint8, optional
+        See `uncertainty_tile`; without it that tile is left out.
 
     Returns
     -------
@@ -80,6 +83,8 @@ def panel(
     tiles.append(class_tile(prediction, colours))
     tiles.append(class_tile(truth, colours))
     tiles.append(error_tile(image, prediction, truth))
+    if confidence is not None:
+        tiles.append(uncertainty_tile(confidence, n_classes=len(colours)))
     return join_tiles(tiles)
 
 
@@ -123,6 +128,22 @@ def error_tile(image: ImageZYXC, prediction: MaskZYX, truth: MaskZYX) -> UInt8:
     true, predicted = _middle(truth), _middle(prediction)
     tile[true != predicted] = _ERROR
     return _hatched(tile, true == NOT_ANNOTATED)
+
+
+def uncertainty_tile(confidence: UInt8, *, n_classes: int) -> UInt8:
+    """Draw how unsure a model is: (h, w, 3) uint8, black is certain, white is a mere guess.
+
+    Parameters
+    ----------
+    confidence : (Z, Y, X) uint8
+        Probability of the predicted class, 255 is certain.
+    n_classes : int
+        A guess has a probability of 1 / n_classes.
+    """
+    _require_mask(confidence)
+    unsure = 1 - _middle(confidence) / 255
+    grey = np.clip(unsure / (1 - 1 / max(2, n_classes)), 0, 1)
+    return np.repeat(np.rint(255 * grey).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def graph_picture(

@@ -113,22 +113,6 @@ def with_selection(report: Report, *, name: str, seed: int, reason: str) -> Repo
     return {**report, "selected": {"name": name, "seed": seed, "reason": reason}}
 
 
-def best_and_worst(model: dict[str, Any]) -> tuple[str, str] | None:
-    """Ids of the images with the highest and lowest macro IoU of one entry of `models`.
-
-    Ties go to the smaller id; None where no image has a score.
-    """
-    scored = [
-        (image["macro_iou"], image["id"])
-        for image in model["per_image"]
-        if image["macro_iou"] is not None
-    ]
-    if not scored:
-        return None
-    best = min(scored, key=lambda item: (-item[0], item[1]))
-    return best[1], min(scored)[1]
-
-
 def _require_comparable(
     models: Sequence[ModelResult], ceilings: Sequence[Ceiling], class_names: Sequence[str]
 ) -> None:

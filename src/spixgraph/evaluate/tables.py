@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spixgraph.evaluate.report import Report
+from spixgraph.evaluate.worst import worst_classes, worst_images
 
 UNKNOWN = "n/a"
 
@@ -65,17 +66,68 @@ def ceiling_table(report: Report) -> Table:
 
 def budget_table(report: Report) -> Table:
     """Give the wrong pixels of each graph model, by where they come from."""
+    rows = [
+        (model_label(report, model), *_budget_cells(model["error_budget"]))
+        for model in report["models"]
+        if _known_budget(model)
+    ]
+    caption = "Error budget: parts of the annotated pixels"
+    return Table(caption, ("model", *_BUDGET_HEADS), tuple(rows))
+
+
+def worst_image_table(report: Report) -> Table:
+    """Give the images that each model is worst at, and where their errors come from."""
     rows = []
     for model in report["models"]:
-        budget = model.get("error_budget")
-        if budget and budget["annotated"]:
-            lost, won, missed = (budget[k] for k in ("superpixels", "won_back", "classifier"))
-            parts = (lost, -won, missed, lost - won + missed)
-            cells = (f"{100 * part / budget['annotated']:+.2f} %" for part in parts)
-            rows.append((model_label(report, model), *cells))
-    head = ("model", "superpixels lose", "won back", "classifier loses", "wrong in all")
-    caption = "Error budget: parts of the annotated pixels"
-    return Table(caption, head, tuple(rows))
+        images = {image["id"]: image for image in model["per_image"]}
+        for name in worst_images(model):
+            image = images[name]
+            parts = _budget_cells(image["error_budget"]) if _known_budget(image) else (UNKNOWN,) * 4
+            rows.append((model_label(report, model), name, score(image["macro_iou"]), *parts))
+    caption = "Worst images of each model; parts of the annotated pixels of the image"
+    return Table(caption, ("model", "image", "macro IoU", *_BUDGET_HEADS), tuple(rows))
+
+
+def worst_class_table(report: Report) -> Table:
+    """Give the classes that each model is worst at, and what they are taken for."""
+    rows = []
+    for model in report["models"]:
+        for found in worst_classes(model, report["class_names"]):
+            missed = UNKNOWN if found["missed"] is None else f"{100 * found['missed']:.1f} %"
+            taken_for = found["taken_for"] or UNKNOWN
+            label = model_label(report, model)
+            rows.append((label, found["name"], score(found["iou"]), missed, taken_for))
+    head = ("model", "class", "IoU", "true pixels missed", "most of them taken for")
+    return Table("Worst classes of each model", head, tuple(rows))
+
+
+def calibration_table(report: Report) -> Table:
+    """Give the calibration error of each model that gives probabilities."""
+    rows = []
+    for model in report["models"]:
+        found = model.get("calibration")
+        if found and found["ece"] is not None:
+            bins = [b for b in found["bins"] if b["n"]]
+            total = sum(b["n"] for b in bins)
+            means = (sum(b["n"] * b[k] for b in bins) / total for k in ("confidence", "accuracy"))
+            rows.append((model_label(report, model), score(found["ece"]), *map(score, means)))
+    head = ("model", "expected calibration error", "mean confidence", "accuracy")
+    return Table("Calibration, every annotated pixel alike", head, tuple(rows))
+
+
+_BUDGET_HEADS = ("superpixels lose", "won back", "classifier loses", "wrong in all")
+
+
+def _known_budget(entry: dict[str, Any]) -> bool:
+    budget = entry.get("error_budget")
+    return bool(budget and budget["annotated"])
+
+
+def _budget_cells(budget: dict[str, int]) -> tuple[str, ...]:
+    """Write the parts of an error budget."""
+    lost, won, missed = (budget[k] for k in ("superpixels", "won_back", "classifier"))
+    parts = (lost, -won, missed, lost - won + missed)
+    return tuple(f"{100 * part / budget['annotated']:+.2f} %" for part in parts)
 
 
 def image_table(report: Report, model: dict[str, Any]) -> Table:

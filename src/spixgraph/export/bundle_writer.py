@@ -38,6 +38,10 @@ class TrainedNet(Protocol):
     def pixel_scaling(self) -> Scaling | None:
         """Of the columns of a pixel; None without a pixel decoder."""
 
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by to become probabilities."""
+
 
 def write_bundle(
     path: Path,
@@ -96,6 +100,7 @@ data_sha256, code_sha256
             edge_features=_columns(trained.edge_scaling),
             decoder=_decoder(trained.pixel_scaling),
             scaled_per_image=trained.pixel_scaling is not None,
+            temperature=trained.temperature,
             classes=tuple(classes),
             pixel_size_um_range=pixel_size_um_range,
             metrics=dict(metrics),

@@ -11,9 +11,10 @@ import numpy as np
 
 from spixgraph.arrays import NOT_ANNOTATED, Int64, ShapeZYX
 from spixgraph.errors import SpixError
-from spixgraph.io.images import BandDigests, image_sha256, open_image
-from spixgraph.io.masks import MaskSource
-from spixgraph.io.records import SPLITS, Dataset, ImageRow, Item, add_counts
+from spixgraph.io._splits import MIN_PART_PX
+from spixgraph.io.images import BandDigests, image_sha256
+from spixgraph.io.parts import open_item_image, open_item_mask
+from spixgraph.io.records import SPLITS, Dataset, ImageRow, Item, Split, add_counts
 from spixgraph.io.source import ImageInfo, row_boxes
 
 
@@ -33,11 +34,18 @@ def item_faults(dataset: Dataset) -> list[str]:
     ]
     present = {item.split for item in dataset.items}
     faults += [
-        f"split {name} has no image; give it at least one, of a group of its own"
+        f"split {name} has no image; give it at least one, of a group of its own{_too_small(name)}"
         for name in SPLITS
         if name not in present
     ]
     return faults
+
+
+def _too_small(split: Split) -> str:
+    """Say why a split was not taken from the training images."""
+    if split == "train":
+        return ""
+    return f" (a single group in train is cut in parts only where these are {MIN_PART_PX} px wide)"
 
 
 def is_below(path: Path, root: Path) -> bool:
@@ -95,7 +103,7 @@ def inspect(item: Item, n_classes: int) -> Finding:
 
 def _read_image(item: Item, faults: list[str]) -> tuple[ImageInfo | None, str]:
     try:
-        with open_image(item.image, pixel_size_um=item.pixel_size_um) as source:
+        with open_item_image(item) as source:
             return source.info, image_sha256(source)
     except SpixError as error:
         faults.append(str(error))
@@ -106,7 +114,7 @@ def _read_mask(item: Item, faults: list[str]) -> tuple[ShapeZYX | None, Int64, s
     """Return the shape, the pixels per id 0..255 and the hash of a mask."""
     counts = np.zeros(256, np.int64)
     try:
-        with MaskSource(item.mask) as source:
+        with open_item_mask(item) as source:
             digest = BandDigests(source.info.shape_zyxc, source.info.dtype)
             for box in row_boxes(source.info.shape_zyxc):
                 block = source.read(*box)

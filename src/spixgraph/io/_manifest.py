@@ -135,6 +135,8 @@ def _split_rows(
         sizes[row["group"]] = sizes.get(row["group"], 0) + 1
     shuffled = [sorted(sizes)[i] for i in rng.permutation(len(sizes))]
     wanted = {s: f * len(rows) for s, f in zip(SPLITS, fractions, strict=True) if f > 0}
+    if len(sizes) < len(wanted):  # of two groups, the second judges: see `io._splits`
+        wanted = {s: wanted[s] for s in ("train", "test", "val") if s in wanted}
     given = dict.fromkeys(wanted, 0)
     chosen = {}
     for group in sorted(shuffled, key=lambda g: -sizes[g]):

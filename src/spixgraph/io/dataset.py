@@ -16,6 +16,7 @@ from spixgraph.io._checks import (
     warnings_of,
 )
 from spixgraph.io._manifest import scan
+from spixgraph.io._splits import completed
 from spixgraph.io.records import SPLITS, Dataset, DatasetReport, ImageRow, Item, Split, add_counts
 
 __all__ = [
@@ -103,6 +104,9 @@ def load_dataset(
 ) -> tuple[Dataset, DatasetReport]:
     """Read and check in one go, so that one error names the faults of manifest and files.
 
+    Where `val` or `test` has no image, it gets some of `train`: a whole group, or parts of the
+    images where there is no group to spare. A warning of the report says so.
+
     Parameters are those of `read_dataset` and `check_dataset`.
 
     Parameters
@@ -116,6 +120,8 @@ def load_dataset(
     )
     dataset, unknown = _without(dataset, exclude or {})
     faults = [*faults, *unknown]
+    if not faults:
+        dataset = completed(dataset, split_fractions)
     return dataset, _check(dataset, faults, allow_shared_groups=allow_shared_groups)
 
 

@@ -69,9 +69,14 @@ def read_mask(path: Path, *, axes: str | None = None) -> MaskZYX:
         As `open_image`; and if the mask has several channels, floats or ids above 255.
     """
     with MaskSource(path, axes=axes) as source:
-        mask = np.empty(source.info.shape_zyxc[:3], np.uint8)
-        for box in stream_blocks(source.info.shape_zyxc):
-            mask[box] = source.read(*box)[..., 0]
+        return whole_mask(source)
+
+
+def whole_mask(source: ImageSource) -> MaskZYX:
+    """Read an open mask whole: (Z, Y, X) uint8."""
+    mask = np.empty(source.info.shape_zyxc[:3], np.uint8)
+    for box in stream_blocks(source.info.shape_zyxc):
+        mask[box] = source.read(*box)[..., 0]
     return mask
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 from spixgraph.arrays import PixelSizeUm, ShapeZYXC
 from spixgraph.errors import InputError
@@ -11,6 +11,8 @@ from spixgraph.files import sha256_json
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+Part: TypeAlias = tuple[int, int, int, int]
+"""First and last + 1 row, first and last + 1 column of a part of an image, in all its slices."""
 
 
 def is_split(name: str) -> TypeGuard[Split]:
@@ -35,6 +37,8 @@ class Item:
         As the manifest states it; wins over what the image file says.
     columns : tuple of (name, value)
         The other columns of the manifest.
+    part : (y start, y stop, x start, x stop) or None
+        What of image and mask belongs to the item; None is all of it.
     """
 
     id: str
@@ -44,6 +48,7 @@ class Item:
     split: Split
     pixel_size_um: PixelSizeUm | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)

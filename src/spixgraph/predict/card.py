@@ -61,6 +61,11 @@ class Card(_Strict):
         default=False,
         description="all columns are standardised as graph.image_scaling.Scalings.at says",
     )
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="logits, of pixels too, are divided by it to become probabilities",
+    )
     classes: tuple[ClassInfo, ...]
     pixel_size_um_range: tuple[float, float] | None = Field(
         description="smallest and largest in-plane pixel size of the training data"

@@ -87,18 +87,24 @@ def decode(
 
 
 def decode_probabilities(
-    labels: Array, nodes: BlockNodes, models: PixelModels | None = None
+    labels: Array,
+    nodes: BlockNodes,
+    models: PixelModels | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> UInt8:
     """Give each pixel of a block its class probabilities: (K, Z, Y, X) uint8, 255 is certain.
 
-    Parameters as for `decode`.
+    Parameters as for `decode`; the values of the classes are divided by `temperature`.
     """
     out = np.empty((nodes.logits.shape[1], *labels.shape), np.uint8)
     if models is None:
-        shares = np.rint(class_probabilities(nodes.logits) * 255).astype(np.uint8)
+        shares = np.rint(class_probabilities(nodes.logits / np.float32(temperature)) * 255).astype(
+            np.uint8
+        )
         _spread(labels, nodes.first, np.ascontiguousarray(shares.T), out)
     else:
-        _share(labels, nodes.first, *_arguments(nodes, models), out)
+        _share(labels, nodes.first, *_arguments(nodes, models, temperature), out)
     return out
 
 
@@ -109,7 +115,7 @@ def class_probabilities(logits: Float32) -> Float32:
 
 
 def _arguments(
-    nodes: BlockNodes, models: PixelModels
+    nodes: BlockNodes, models: PixelModels, temperature: float = 1.0
 ) -> tuple[Float32, Float32, Float32, bool, Float32, Float32, Float32]:
     """Return what the kernels want: places in the block, and models relative to class 0."""
     origin = np.array(models.origin_zyx, np.float64)
@@ -121,8 +127,8 @@ def _arguments(
         scaling.astype(np.float32),
         centre.astype(np.float32),
         models.is_volume,
-        nodes.logits[:, 1:] - nodes.logits[:, :1],
-        models.weights[:, 1:] - models.weights[:, :1],
+        (nodes.logits[:, 1:] - nodes.logits[:, :1]) / np.float32(temperature),
+        (models.weights[:, 1:] - models.weights[:, :1]) / np.float32(temperature),
         np.empty((len(scaling), models.maps.shape[3]), np.float32),
     )
 

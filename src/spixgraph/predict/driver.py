@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spixgraph.arrays import Array, Float32, LabelsZYX, MaskZYX, UInt8
+from spixgraph.arrays import Float32, LabelsZYX, MaskZYX, UInt8
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
 from spixgraph.graph.pixel_samples import place_names
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.stream import ImagePlan
-from spixgraph.graph.stream.attributes import plan_of
-from spixgraph.graph.stream.region import Region, region_of
+from spixgraph.graph.stream.block_ids import block_ids, blocks_of_graph
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.bundle import Bundle
 from spixgraph.predict.decoder import BlockNodes, class_probabilities, decode_probabilities
@@ -28,9 +27,9 @@ from spixgraph.predict.model import (
     warn_of_pixel_size,
 )
 from spixgraph.predict.network import model_of_image, require_names, run_network
-from spixgraph.predict.painting import PixelInputs, Scene, bands, paint_bands
+from spixgraph.predict.painting import Painted, PixelInputs, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
-from spixgraph.predict.tables import GraphTables, block_ids
+from spixgraph.predict.tables import GraphTables
 
 __all__ = [
     "NodeModel",
@@ -57,11 +56,12 @@ class Segmentation:
     labels : (Z, Y, X) int32
         Superpixels; row i of `logits` belongs to label i.
     logits : (n, K) float32
-        Of the superpixels; with a pixel decoder the pixels of one may differ.
-    shares : (K, Z, Y, X) uint8, optional
-        Class probabilities of the pixels, 255 is certain.
+        Of the superpixels, divided by the temperature of the model, so that their softmax are
+        probabilities; with a pixel decoder the pixels of one may differ.
     seconds : dict
         Per step: graph, network, mask; read and superpixels where these are apart.
+    shares : (K, Z, Y, X) uint8 or None
+        Class probabilities of the pixels, 255 is certain, where they were asked for.
     """
 
     mask: MaskZYX
@@ -76,8 +76,8 @@ def segment_source(
     model: NodeModel | Bundle,
     *,
     workers: int | None = None,
-    shares: bool = False,
     steps: Steps | None = None,
+    shares: bool = False,
 ) -> Segmentation:
     """Segment one image in memory.
 
@@ -88,10 +88,10 @@ def segment_source(
         A bundle is opened on the device "auto".
     workers : int, optional
         Threads; all processors by default.
-    shares : bool
-        Whether class probabilities of the pixels are wanted.
     steps : Steps, optional
         Gets the seconds of each step.
+    shares : bool
+        Whether the probabilities of all pixels are wanted.
 
     Raises
     ------
@@ -112,17 +112,9 @@ def segment_source(
         model = model_of_image(tables, model)
         run_network(tables, model, found.logits, found.weights)
     with steps("mask"):
-        if found.weights is None or model.pixel_scaling is None:
-            mask = paint(labels, found.logits, model.class_ids)
-            planes = decode_probabilities(labels, BlockNodes(0, found.logits)) if shares else None
-        else:
-            inputs = PixelInputs(
-                found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling
-            )
-            mask, planes = _decoded(
-                source, labels, graph, found.logits, model, inputs, workers or 1, shares=shares
-            )
-    return Segmentation(mask, labels, found.logits, steps.seconds, planes)
+        painted = _painted(source, labels, graph, found, model, workers or 1, shares=shares)
+    logits = found.logits / np.float32(model.temperature)
+    return Segmentation(painted.mask, labels, logits, steps.seconds, painted.shares)
 
 
 class _Outputs:
@@ -163,38 +155,29 @@ def require_pixels(plan: ImagePlan, model: NodeModel) -> None:
         require_names("pixel", names, model.pixel_scaling)
 
 
-def _blocks_of(graph: RegionGraph) -> tuple[ImagePlan, Region, Array]:
-    """Return the plan of a graph of `graph.stream`, its region, and the first node of each block.
-
-    A superpixel lies in one block, and so does its centroid; blocks are numbered like nodes.
-    """
-    plan = plan_of(graph.source.params)
-    grid = plan.blocks.basins.grid
-    region = region_of(grid, None)
-    cell = (graph.centroid_px // grid.block_zyx).astype(np.int64)
-    number = np.ravel_multi_index(tuple(cell.T), grid.n_blocks_zyx)
-    return plan, region, np.searchsorted(number, np.arange(grid.n_blocks + 1))
-
-
 def _tables(graph: RegionGraph, model: NodeModel) -> GraphTables:
     if not is_streamed(model.recipe):
         return GraphTables.of_graph(graph)
-    return GraphTables.of_graph(graph, block_ids(*_blocks_of(graph)))
+    return GraphTables.of_graph(graph, block_ids(*blocks_of_graph(graph)))
 
 
-def _decoded(
+def _painted(
     source: ImageSource,
     labels: LabelsZYX,
     graph: RegionGraph,
-    logits: Float32,
+    found: _Outputs,
     model: NodeModel,
-    inputs: PixelInputs,
     workers: int,
     *,
     shares: bool,
-) -> tuple[MaskZYX, UInt8 | None]:
-    """Decode every pixel: class ids, and class probabilities if wanted."""
-    plan, region, first_node = _blocks_of(graph)
+) -> Painted:
+    """Classify every pixel."""
+    temperature = model.temperature
+    if found.weights is None or model.pixel_scaling is None:
+        mask, nodes = paint(labels, found.logits, model.class_ids), BlockNodes(0, found.logits)
+        given = decode_probabilities(labels, nodes, temperature=temperature) if shares else None
+        return Painted(mask, given)
+    plan, region, first_node = blocks_of_graph(graph)
     require_pixels(plan, model)
     scene = Scene(
         source,
@@ -202,15 +185,16 @@ def _decoded(
         region,
         first_node,
         lambda i: labels[region.grid.box(i)],
-        logits,
+        found.logits,
         model.class_ids,
-        inputs,
+        PixelInputs(found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling),
+        temperature,
     )
     mask = np.empty(labels.shape, np.uint8)
-    planes = np.empty((logits.shape[1], *labels.shape), np.uint8) if shares else None
+    given = np.empty((len(model.class_ids), *labels.shape), np.uint8) if shares else None
     with ThreadPoolExecutor(workers) as pool:
         for band, painted in paint_bands(scene, list(bands(region)), pool=pool, shares=shares):
             mask[band.z, band.y] = painted.mask
-            if planes is not None and painted.shares is not None:
-                planes[:, band.z, band.y] = painted.shares
-    return mask, planes
+            if given is not None and painted.shares is not None:
+                given[:, band.z, band.y] = painted.shares
+    return Painted(mask, given)

@@ -60,6 +60,9 @@ class NodeModel:
     scaled_per_image : bool
         Whether the scalings are those of training, from which `graph.image_scaling` makes those of
         an image.
+    temperature : float
+        What the values of classes are divided by to become probabilities; masks do not depend on
+        it.
     """
 
     recipe: GraphRecipe
@@ -71,6 +74,7 @@ class NodeModel:
     n_layers: int | None = None
     pixel_scaling: Scaling | None = None
     scaled_per_image: bool = False
+    temperature: float = 1.0
 
     def at(self, sums: TableSums) -> "NodeModel":
         """Return the model with the scalings of the raw columns of an image with these sums."""
@@ -98,6 +102,7 @@ def open_model(bundle: Bundle, *, device: Device = "auto", threads: int | None =
         n_layers=card.n_layers,
         pixel_scaling=None if card.decoder is None else _scaling(card.decoder.columns),
         scaled_per_image=card.scaled_per_image,
+        temperature=card.temperature,
     )
 
 

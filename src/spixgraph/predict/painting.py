@@ -60,6 +60,8 @@ class Scene:
         (n, K) float32.
     class_ids : (K,) uint8
     decoder : PixelInputs, optional
+    temperature : float
+        Of the class probabilities.
     """
 
     source: ImageSource
@@ -70,6 +72,7 @@ class Scene:
     logits: Rows
     class_ids: UInt8
     decoder: PixelInputs | None = None
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +275,9 @@ class _Painter:
         place = _place_in(band, scene.region, number)
         painted.mask[place] = decode(labels, nodes, scene.class_ids, models)
         if painted.shares is not None:
-            painted.shares[(slice(None), *place)] = decode_probabilities(labels, nodes, models)
+            painted.shares[(slice(None), *place)] = decode_probabilities(
+                labels, nodes, models, temperature=scene.temperature
+            )
         if painted.outlines is not None:
             painted.outlines[place] = _outlines_in(
                 labels, scene.region.grid.box(number), scene.region

@@ -290,6 +290,7 @@ class _Run:
             logits,
             model.class_ids,
             inputs,
+            model.temperature,
         )
 
     def _paint(self, scene: Scene, writer: ResultWriter, results: Results) -> None:

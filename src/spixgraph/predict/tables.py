@@ -14,8 +14,8 @@ from spixgraph.arrays import Array, Int64
 from spixgraph.errors import StoredDataError
 from spixgraph.graph.partitions import BlockIds, StoredArray
 from spixgraph.graph.region_graph import RegionGraph
-from spixgraph.graph.stream import ImagePlan, StreamedGraph
-from spixgraph.graph.stream.region import Region
+from spixgraph.graph.stream import StreamedGraph
+from spixgraph.graph.stream.block_ids import block_ids
 
 _Shape = tuple[int, ...]
 
@@ -72,17 +72,6 @@ class GraphTables:
 def stored_array(graph: StreamedGraph, name: str) -> StoredArray:
     """Open one array of a graph on disk."""
     return zarr.open_array(graph.path / name, mode="r")
-
-
-def block_ids(plan: ImagePlan, region: Region, first_node: Int64) -> BlockIds:
-    """Say which nodes lie in which block of a region; `first_node` as in `StreamedGraph`."""
-    grid = region.grid
-    per_pixel = plan.nodes_per_megapixel / 1e6
-    across = per_pixel ** (1 / 3 if grid.is_volume else 1 / 2)
-    z, y, x = grid.block_zyx
-    hops_z = z * across if grid.is_volume else 1.0
-    n_blocks = (len(region.z), len(region.y), len(region.x))
-    return BlockIds(n_blocks, first_node, (hops_z, y * across, x * across))
 
 
 class Rows(Protocol):

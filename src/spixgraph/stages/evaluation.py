@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from spixgraph.arrays import MaskZYX
 from spixgraph.config.params import ModelName, RecipeName
 from spixgraph.evaluate.boundary import BoundaryCounts, boundary_counts
 from spixgraph.evaluate.budget import ErrorBudget, error_budget
+from spixgraph.evaluate.calibration import Calibration, calibration_counts
 from spixgraph.evaluate.counts import confusion
 from spixgraph.evaluate.report import pooled_metrics
 from spixgraph.evaluate.results import Ceiling, ImageResult
@@ -20,8 +22,8 @@ from spixgraph.io.masks import read_mask, write_mask
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import read_labels
-from spixgraph.stages.models import open_checkpoint
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item
+from spixgraph.stages.models import open_checkpoint, open_confidence
+from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item, true_mask
 from spixgraph.stages.run import RECIPES, Run, alone, recipe_of
 from spixgraph.superpixels.quality import ceiling_mask
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
@@ -29,6 +31,7 @@ from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 log = logging.getLogger(__name__)
 
 SPLITS: tuple[Split, ...] = ("val", "test")
+_CONFIDENCE = ".confidence.tif"  # beside the masks
 
 
 def evaluate(run: Run) -> None:
@@ -89,7 +92,26 @@ def predict_masks(run: Run, model: ModelName, seed: int) -> None:
                 "baseline_rss_bytes": memory.baseline_rss_bytes,
                 "peak_gpu_bytes": peak_gpu_bytes(),
             }
+        _write_confidence(run, prepared, model, seed, part)
     write_json(run.layout.cost("inference", f"{model}-seed{seed}"), costs)
+
+
+def _write_confidence(
+    run: Run, prepared: Prepared, model: ModelName, seed: int, folder: Path
+) -> None:
+    """Write how sure the model is of each pixel; a second pass, so that no cost counts it."""
+    confidence_of = open_confidence(run, model, seed)
+    if confidence_of is None:
+        return
+    for item in prepared.split(*SPLITS):
+        with open_item(run, item) as source:
+            write_mask(folder / f"{item.id}{_CONFIDENCE}", confidence_of(source))
+
+
+def load_confidence(run: Run, model: str, seed: int, name: str) -> MaskZYX | None:
+    """Read the probability of the predicted class of each pixel, 255 is certain; None without."""
+    path = run.layout.masks(model, seed) / f"{name}{_CONFIDENCE}"
+    return read_mask(path) if path.is_file() else None
 
 
 def load_results(
@@ -121,7 +143,7 @@ def count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> di
         "n_parameters": checkpoint["n_parameters"],
         "splits": {
             split: [
-                _count_image(run, prepared, item, model, read_mask(masks / f"{item.id}.tif"))
+                _count_image(run, prepared, item, model, seed, read_mask(masks / f"{item.id}.tif"))
                 for item in prepared.split(split)
             ]
             for split in SPLITS
@@ -130,21 +152,34 @@ def count_model(run: Run, prepared: Prepared, model: ModelName, seed: int) -> di
 
 
 def _count_image(
-    run: Run, prepared: Prepared, item: PreparedItem, model: ModelName, mask: MaskZYX
+    run: Run, prepared: Prepared, item: PreparedItem, model: ModelName, seed: int, mask: MaskZYX
 ) -> dict[str, Any]:
     """Count one predicted mask; with superpixels, say what their share in the errors is."""
     counted = _as_json(_count(run, prepared, item, mask))
     if model == "cnn":
         return counted
-    truth = read_mask(run.source / item.mask)
+    truth = true_mask(run, item)
     best = ceiling_mask(read_labels(run, recipe_of(model), item.id), truth, prepared.n_classes)
-    return {**counted, "error_budget": asdict(error_budget(truth, best, mask))}
+    counted["error_budget"] = asdict(error_budget(truth, best, mask))
+    confidence = load_confidence(run, model, seed, item.id)
+    if confidence is not None:
+        counted["calibration"] = calibration_counts(truth, mask, confidence).counts()
+    return counted
 
 
-def load_budget(run: Run, model: str, seed: int, split: Split) -> ErrorBudget | None:
-    """Add up the error budgets of the images of a split; None for a model without superpixels."""
+def load_images(run: Run, model: str, seed: int, split: Split) -> list[dict[str, Any]]:
+    """Read what was counted of each image of a split."""
+    images: list[dict[str, Any]]
     images = read_json(run.layout.evaluation / f"{model}-seed{seed}.json")["splits"][split]
-    return total_budget(images)
+    return images
+
+
+def total_calibration(images: Sequence[dict[str, Any]]) -> Calibration | None:
+    """Add up the stored calibration of images, None where one has none."""
+    if not all("calibration" in image for image in images):
+        return None
+    first, *rest = (Calibration.of_counts(image["calibration"]) for image in images)
+    return sum(rest, start=first)
 
 
 def total_budget(images: Sequence[dict[str, Any]]) -> ErrorBudget | None:
@@ -162,7 +197,7 @@ def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str,
         images, n_nodes = [], 0
         for item in prepared.split(split):
             labels = read_labels(run, recipe, item.id)
-            truth = read_mask(run.source / item.mask)
+            truth = true_mask(run, item)
             best = ceiling_mask(labels, truth, prepared.n_classes)
             images.append(_as_json(_count(run, prepared, item, best)))
             n_nodes += int(labels.max()) + 1
@@ -172,7 +207,7 @@ def count_ceiling(run: Run, prepared: Prepared, recipe: RecipeName) -> dict[str,
 
 
 def _count(run: Run, prepared: Prepared, item: PreparedItem, mask: MaskZYX) -> ImageResult:
-    truth = read_mask(run.source / item.mask)
+    truth = true_mask(run, item)
     tolerance = run.params.evaluate.boundary_tolerance_px
     return ImageResult(
         id=item.id,

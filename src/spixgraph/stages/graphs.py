@@ -14,9 +14,8 @@ from spixgraph.graph.image_samples import image_samples
 from spixgraph.graph.pixel_samples import PixelSamples, load_samples, save_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stream import StreamedGraph, stream_graph
-from spixgraph.io.masks import read_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
-from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for
+from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
 from spixgraph.stages.reuse import keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
@@ -67,7 +66,7 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
 
     def make(name: str, path: Path) -> None:
         item, labels = items[name], read_labels(run, recipe_name, name)
-        mask = read_mask(run.source / item.mask)
+        mask = true_mask(run, item)
         with open_item(run, item) as source, atomic_path(path) as part:
             if recipe_name == "paper":
                 graph = graph_of_labels(source, labels, recipe, image_hash=item.image_sha256)

@@ -7,8 +7,9 @@ from typing import TypeAlias, get_args
 import numpy as np
 import torch
 
-from spixgraph.arrays import Array, Float32, Int64, MaskZYX
+from spixgraph.arrays import Array, Float32, Int64, MaskZYX, UInt8
 from spixgraph.config.params import ModelName
+from spixgraph.errors import InputError, StoredDataError
 from spixgraph.io.images import ImageSource
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.nets.cnn import predict_cnn_rows
@@ -28,23 +29,39 @@ SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float
 
 def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
     """Load the checkpoint of a model and seed."""
+    if model == "cnn":
+        trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
+        if not isinstance(trained, TrainedCnn):
+            raise StoredDataError(f"the checkpoint of {model} holds no U-Net; train it again")
+        return partial(_segment_by_cnn, trained, pick_device(run.params.train.device))
+    return partial(_segment_by_nodes, _node_model(run, model, seed))
+
+
+def open_confidence(run: Run, model: ModelName, seed: int) -> Callable[[ImageSource], UInt8] | None:
+    """Load a model as a function from an image to the probability of the class of each pixel.
+
+    (Z, Y, X) uint8, 255 is certain; None for the U-Net, whose windows are blended row by row.
+    """
+    return None if model == "cnn" else partial(_confidence, _node_model(run, model, seed))
+
+
+def _node_model(run: Run, model: ModelName, seed: int) -> NodeModel:
     if model in get_args(TreeKind):
-        return partial(_segment_by_nodes, _tree_model(run, model, seed))
-    device = pick_device(run.params.train.device)
+        return _tree_model(run, model, seed)
     trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
     if isinstance(trained, TrainedCnn):
-        return partial(_segment_by_cnn, trained, device)
-    node_model = NodeModel(
+        raise StoredDataError(f"the checkpoint of {model} holds a U-Net; train it again")
+    return NodeModel(
         recipe=recipe_for(run, recipe_of(model)),
         node_scaling=trained.node_scaling,
         edge_scaling=trained.edge_scaling,
-        predictor=TorchPredictor(trained.net, device),
+        predictor=TorchPredictor(trained.net, pick_device(run.params.train.device)),
         class_ids=np.arange(trained.net.n_classes, dtype=np.uint8),
         n_layers=trained.build["layers"],
         pixel_scaling=trained.pixel_scaling,
         scaled_per_image=trained.pixel_scaling is not None,
+        temperature=trained.temperature,
     )
-    return partial(_segment_by_nodes, node_model)
 
 
 def _tree_model(run: Run, model: ModelName, seed: int) -> NodeModel:
@@ -85,6 +102,14 @@ class TorchPredictor:
 def _segment_by_nodes(model: NodeModel, source: ImageSource) -> tuple[MaskZYX, dict[str, float]]:
     segmentation = segment_source(source, model)
     return segmentation.mask, segmentation.seconds
+
+
+def _confidence(model: NodeModel, source: ImageSource) -> UInt8:
+    shares = segment_source(source, model, shares=True).shares
+    if shares is None:
+        raise InputError("no probabilities came of a model that gives them")
+    confidence: UInt8 = shares.max(axis=0)
+    return confidence
 
 
 def _segment_by_cnn(

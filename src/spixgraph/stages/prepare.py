@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from spixgraph.arrays import ImageZYXC, PixelSizeUm
+from spixgraph.arrays import ImageZYXC, MaskZYX, PixelSizeUm
 from spixgraph.config.params import RecipeName
 from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import InputError, StoredDataError
@@ -15,8 +15,9 @@ from spixgraph.graph.blocks.plan import slice_step
 from spixgraph.io.dataset import load_dataset
 from spixgraph.io.images import ImageSource, open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
-from spixgraph.io.masks import read_mask
-from spixgraph.io.records import Dataset, ImageRow, Item, Split
+from spixgraph.io.masks import MaskSource, whole_mask
+from spixgraph.io.parts import open_item_mask, part_of_source
+from spixgraph.io.records import Dataset, ImageRow, Item, Part, Split
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.budget import nodes_per_megapixel_for
 
@@ -34,6 +35,7 @@ class PreparedItem(BaseModel):
     n_pixels: int
     image_sha256: str
     mask_sha256: str
+    part: Part | None = None
 
 
 class Prepared(BaseModel):
@@ -99,8 +101,13 @@ def _node_budget(dataset: Dataset, rows: Sequence[ImageRow]) -> float:
     """Settle what "auto" stands for, from the masks of the training images."""
     train = [(i, r) for i, r in zip(dataset.items, rows, strict=True) if i.split == "train"]
     is_volume = any(slice_step(r.shape_zyxc[0], r.pixel_size_um) is not None for _, r in train)
-    masks = (read_mask(item.mask) for item, _ in train)
+    masks = (_mask_of(item) for item, _ in train)
     return nodes_per_megapixel_for(masks, is_volume=is_volume)
+
+
+def _mask_of(item: Item) -> MaskZYX:
+    with open_item_mask(item) as source:
+        return whole_mask(source)
 
 
 def _prepared_item(dataset: Dataset, item: Item, row: ImageRow) -> PreparedItem:
@@ -115,6 +122,7 @@ def _prepared_item(dataset: Dataset, item: Item, row: ImageRow) -> PreparedItem:
         n_pixels=z * y * x,
         image_sha256=row.image_sha256,
         mask_sha256=row.mask_sha256,
+        part=item.part,
     )
 
 
@@ -139,7 +147,13 @@ def open_item(run: Run, item: PreparedItem) -> ImageSource:
     path = run.source / item.image
     if not path.exists():
         raise InputError(f"{path} is gone since the data set was prepared; run prepare again")
-    return open_image(path, pixel_size_um=item.pixel_size_um)
+    return part_of_source(open_image(path, pixel_size_um=item.pixel_size_um), item.part)
+
+
+def true_mask(run: Run, item: PreparedItem) -> MaskZYX:
+    """Read the mask of one item: (Z, Y, X) uint8."""
+    with part_of_source(MaskSource(run.source / item.mask), item.part) as source:
+        return whole_mask(source)
 
 
 def scaled_image(run: Run, item: PreparedItem) -> ImageZYXC:

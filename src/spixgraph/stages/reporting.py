@@ -11,20 +11,30 @@ from spixgraph.evaluate.colours import default_colours
 from spixgraph.evaluate.html import PictureKey, html_page
 from spixgraph.evaluate.markdown import report_markdown
 from spixgraph.evaluate.pictures import panel, png_bytes
-from spixgraph.evaluate.report import Report, best_and_worst, build_report, with_selection
+from spixgraph.evaluate.report import Report, build_report, with_selection
 from spixgraph.evaluate.results import InferenceCost, ModelResult, TrainCost
 from spixgraph.evaluate.tables import speed_mp_s
+from spixgraph.evaluate.worst import extremes, worst_classes, worst_images
 from spixgraph.files import atomic_path, canonical_json, read_json
 from spixgraph.io.masks import read_mask
 from spixgraph.stages.evaluation import (
     counted_recipes,
-    load_budget,
     load_ceiling,
+    load_confidence,
+    load_images,
     load_results,
+    total_budget,
+    total_calibration,
     trained_models,
 )
 from spixgraph.stages.graphs import read_labels
-from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, scaled_image
+from spixgraph.stages.prepare import (
+    Prepared,
+    PreparedItem,
+    load_prepared,
+    scaled_image,
+    true_mask,
+)
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.tracking import known_run
 
@@ -64,6 +74,8 @@ def track_evaluation(run: Run) -> None:
             log.warning("%s seed %d was not trained here: its MLflow run is unknown", name, seed)
             continue
         scores = {f"test_{key}": entry["metrics"][key] for key in _TRACKED_SCORES}
+        if entry["calibration"]:
+            scores["test_ece"] = entry["calibration"]["ece"]
         costs = {f"inference_{key}": value for key, value in entry["inference"].items()}
         costs["graph_seconds"] = entry["train"]["graph_seconds"]
         speed = speed_mp_s(entry)
@@ -92,8 +104,14 @@ def _report(run: Run) -> tuple[Report, dict[PictureKey, UInt8]]:
         notes=[*_NOTES, *prepared.warnings],
     )
     for entry in report["models"]:
-        budget = load_budget(run, entry["name"], entry["seed"], "test")
+        images = load_images(run, entry["name"], entry["seed"], "test")
+        budget, calibration = total_budget(images), total_calibration(images)
         entry["error_budget"] = budget and asdict(budget)
+        entry["calibration"] = calibration and calibration.summary()
+        entry["worst_images"] = worst_images(entry)
+        entry["worst_classes"] = worst_classes(entry, prepared.class_names)
+        for counted, image in zip(images, entry["per_image"], strict=True):
+            image["error_budget"] = counted.get("error_budget")
         entry["train"]["graph_seconds"] = graph_seconds(run, prepared, entry["name"])
     if run.layout.selected.is_file():
         chosen = read_json(run.layout.selected)
@@ -152,11 +170,11 @@ def graph_seconds(run: Run, prepared: Prepared, model: str) -> float | None:
 def _pictures(
     run: Run, prepared: Prepared, report: Report, colours: tuple[str, ...]
 ) -> dict[PictureKey, UInt8]:
-    """Draw the best and the worst image of each model."""
+    """Draw the best and the worst images of each model."""
     items = {item.id: item for item in prepared.items}
     pictures = {}
     for entry in report["models"]:
-        for name in sorted(set(best_and_worst(entry) or ())):
+        for name in sorted(name for _, name in extremes(entry)):
             pictures[entry["name"], entry["seed"], name] = _panel(
                 run, items[name], entry["name"], entry["seed"], colours
             )
@@ -167,5 +185,6 @@ def _panel(run: Run, item: PreparedItem, model: str, seed: int, colours: tuple[s
     recipe = recipe_of(model)
     labels = None if model == "cnn" else read_labels(run, recipe, item.id)
     prediction = read_mask(run.layout.masks(model, seed) / f"{item.id}.tif")
-    truth = read_mask(run.source / item.mask)
-    return panel(scaled_image(run, item), labels, prediction, truth, colours)
+    truth = true_mask(run, item)
+    confidence = load_confidence(run, model, seed, item.id)
+    return panel(scaled_image(run, item), labels, prediction, truth, colours, confidence)

@@ -9,11 +9,10 @@ from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, read_json, sha256_file, sha256_json, write_json
-from spixgraph.io.masks import read_mask
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import load_graphs, load_pixel_samples
-from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image
+from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
 from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.train.checkpoints import save_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn, train_cnn
@@ -171,7 +170,7 @@ def _fit(
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:
     return [
-        AnnotatedImage(scaled_image(run, item), read_mask(run.source / item.mask))
+        AnnotatedImage(scaled_image(run, item), true_mask(run, item))
         for item in prepared.split(split)
     ]
 

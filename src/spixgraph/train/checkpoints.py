@@ -98,6 +98,7 @@ def _facts(trained: TrainedNodeNet | TrainedCnn) -> dict[str, Any]:
     return {
         "node_scaling": _scaling_facts(trained.node_scaling),
         "edge_scaling": _scaling_facts(trained.edge_scaling),
+        "temperature": trained.temperature,
         "pixel_scaling": trained.pixel_scaling and _scaling_facts(trained.pixel_scaling),
     }
 
@@ -115,7 +116,8 @@ def _trained(facts: dict[str, Any], weights: Path) -> TrainedNodeNet | TrainedCn
     _load_weights(net, weights)
     nodes, edges = _scaling(facts["node_scaling"]), _scaling(facts["edge_scaling"])
     pixels = facts["pixel_scaling"] and _scaling(facts["pixel_scaling"])
-    return TrainedNodeNet(net, build, nodes, edges, best_epoch, history, pixels)
+    temperature = facts.get("temperature", 1.0)  # older ones have none
+    return TrainedNodeNet(net, build, nodes, edges, best_epoch, history, pixels, temperature)
 
 
 def _load_weights(net: nn.Module, path: Path) -> None:

@@ -19,8 +19,10 @@ from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
-from spixgraph.train.node_lesson import NodeLesson, pixels_per_class, targets_of
+from spixgraph.train.node_lesson import NodeLesson
+from spixgraph.train.node_sample import pixels_per_class, targets_of
 from spixgraph.train.reproducible import reproducible
+from spixgraph.train.temperature import fit_temperature
 
 PairOfSamples: TypeAlias = tuple[Sequence[PixelSamples], Sequence[PixelSamples]]
 """Of the training and of the validation graphs."""
@@ -44,6 +46,8 @@ class TrainedNodeNet:
     best_epoch : int
         From 1.
     history : tuple of EpochRecord
+    temperature : float
+        What logits, of superpixels and of pixels, are divided by to become probabilities.
     """
 
     net: NodeNet
@@ -53,6 +57,7 @@ class TrainedNodeNet:
     best_epoch: int
     history: tuple[EpochRecord, ...]
     pixel_scaling: Scaling | None = None
+    temperature: float = 1.0
 
     @property
     def n_parameters(self) -> int:
@@ -138,7 +143,14 @@ def train_node_net(
     with reproducible(seed, threads=threads):
         net = build_node_net(**build).to(device)
         lesson = NodeLesson(
-            net, scalings, train, val, samples, augmented=kind != "paper", device=device
+            net,
+            scalings,
+            train,
+            val,
+            samples,
+            augmented=kind != "paper",
+            device=device,
+            n_layers=None if samples is None else params.layers,
         )
         fitted = fit(
             lesson,
@@ -148,6 +160,7 @@ def train_node_net(
             resume_path=resume_path,
             on_epoch=on_epoch,
         )
+        temperature = fit_temperature(list(lesson.judged()))
     return TrainedNodeNet(
         net=net.cpu().eval(),
         build=build,
@@ -156,6 +169,7 @@ def train_node_net(
         pixel_scaling=scalings.pixels,
         best_epoch=fitted.best_epoch,
         history=fitted.history,
+        temperature=temperature,
     )
 
 

@@ -17,7 +17,7 @@ from spixgraph.evaluate.counts import scores
 from spixgraph.files import atomic_path, canonical_json, read_json
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
-from spixgraph.train.node_lesson import targets_of
+from spixgraph.train.node_sample import targets_of
 
 TreeKind = Literal["forest", "boosting"]
 _LEAST_LOGIT = -20.0  # of a class that training did not show

@@ -43,8 +43,8 @@ def test_check_prints_json(phantom):
 
 
 def test_where(phantom):
-    with pytest.raises(InputError, match="split val has no image"):
-        invoke("check", phantom, "--where", "split=train")
+    with pytest.raises(InputError, match="split train has no image"):
+        invoke("check", phantom, "--where", "split=val")
     for where in ("split", "=train", "split=train --where split=val"):
         with pytest.raises(InputError, match="must be COLUMN=VALUE, each column once"):
             invoke("check", phantom, "--where", *where.split(" "))

@@ -4,12 +4,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from spixgraph.evaluate.calibration import Calibration
 from spixgraph.evaluate.html import PictureKey, html_page
 from spixgraph.evaluate.markdown import report_markdown
 from spixgraph.evaluate.report import build_report, with_selection
-from spixgraph.evaluate.tables import memory, model_table, number, score
+from spixgraph.evaluate.tables import memory, model_table, number, score, worst_image_table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -72,7 +74,7 @@ def test_page_needs_nothing_else(page):
 def test_tables_are_marked_up_for_readers(page):
     found = _read(page)
     tables = len(found.all("table"))
-    assert tables == 6  # classes, models, mean, ceiling, two of images
+    assert tables == 8  # classes, models, mean, ceiling, worst images, worst classes, two of images
     assert len(found.all("caption")) == tables
     assert {attrs.get("scope") for attrs in found.all("th")} == {"col", "row"}
     assert all(attrs.get("tabindex") == "0" for attrs in found.all("div"))
@@ -86,9 +88,23 @@ def test_best_and_worst_pictures_are_shown(page):
     assert [image["src"] for image in images] == [
         "data:image/png;base64,iVBORyBiZXN0",
         "pictures/%22worst%22%201.png",
+        "middle.png",
     ]
     assert images[0]["alt"].startswith("Best image of gnn, i3")
     assert images[1]["alt"].startswith('Worst image of gnn, i"<1>')
+
+
+def test_calibration_is_shown_where_there_is_one(report):
+    half = Calibration(*(np.full(15, n) for n in (100, 50, 100 * 128)))
+    known = {**report["models"][0], "calibration": half.summary()}
+    budget = {"annotated": 200, "superpixels": 20, "won_back": 4, "classifier": 10}
+    known["per_image"] = [{**image, "error_budget": budget} for image in known["per_image"]]
+    page = html_page({**report, "models": [known, *report["models"][1:]]})
+    (figure,) = _read(page).all("svg")
+    assert figure["aria-label"] == "Reliability of gnn, expected calibration error 0.002"
+    rows = worst_image_table({**report, "models": [known]}).rows
+    assert rows[0][3:] == ("+10.00 %", "-2.00 %", "+5.00 %", "+13.00 %")
+    assert "Calibration" not in html_page(report)
 
 
 def test_one_image_is_shown_once(models):

@@ -8,12 +8,7 @@ import pytest
 
 from spixgraph.errors import InputError
 from spixgraph.evaluate.boundary import BoundaryCounts
-from spixgraph.evaluate.report import (
-    best_and_worst,
-    build_report,
-    pooled_metrics,
-    with_selection,
-)
+from spixgraph.evaluate.report import build_report, pooled_metrics, with_selection
 from spixgraph.evaluate.results import Ceiling, ImageResult, InferenceCost, ModelResult, TrainCost
 from spixgraph.files import canonical_json
 
@@ -85,13 +80,6 @@ def test_summary_counts_annotated_pixels(report):
     assert report["images"]["n"] == 3
     assert report["images"]["pixels_per_class"] == [3 * 115, 3 * 25, 0]
     assert report["images"]["annotated_megapixels"] == pytest.approx(420e-6)
-
-
-def test_best_and_worst_by_macro_iou(report):
-    assert best_and_worst(report["models"][0]) == ("i3", 'i"<1>')
-    rows = [{"id": "b", "macro_iou": 0.5}, {"id": "a", "macro_iou": 0.5}]
-    assert best_and_worst({"per_image": rows}) == ("a", "a")
-    assert best_and_worst({"per_image": [{"id": "a", "macro_iou": None}]}) is None
 
 
 def test_selection_is_a_copy_and_known(report):

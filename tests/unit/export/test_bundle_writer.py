@@ -30,6 +30,7 @@ class Trained:
     node_scaling: Scaling
     edge_scaling: Scaling
     pixel_scaling: Scaling | None = None
+    temperature: float = 1.5
 
 
 def trained(kind: str = "gnn", *, columns: tuple[str, ...] = ()) -> Trained:
@@ -71,6 +72,7 @@ def test_bundle_loads_and_predicts(tmp_path: Path) -> None:
         ("mean", 1.0, 0.5),
         ("std", 2.0, 1 / 3),
     ]
+    assert card.temperature == 1.5
     assert (card.network, card.classes, card.metrics) == ("gnn", CLASSES, {"macro_iou": 0.75})
     assert card.n_parameters == sum(p.numel() for p in trained().net.parameters())
     x, edges = np.ones((3, 2), np.float32), np.array([[0, 1], [1, 2]])

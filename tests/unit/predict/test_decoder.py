@@ -1,5 +1,7 @@
 """The pixel decoder against its slow, obvious twin."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,3 +107,16 @@ def test_without_a_decoder_a_pixel_is_its_superpixel():
 def test_probabilities_are_a_softmax_without_overflow():
     logits = np.array([[1000.0, 1000.0], [0.0, np.log(3)]], np.float32)
     np.testing.assert_allclose(class_probabilities(logits), [[0.5, 0.5], [0.25, 0.75]], rtol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(scenes(), st.sampled_from([0.5, 2.0, 3.0]))
+def test_temperature_divides_the_values(scene, temperature):
+    labels, nodes, models = scene
+    cooled = BlockNodes(FIRST, nodes.logits / np.float32(temperature))
+    weights = models.weights / np.float32(temperature)
+    shares = decode_probabilities(labels, nodes, models, temperature=temperature)
+    expected = decode_probabilities(labels, cooled, replace(models, weights=weights))
+    assert np.abs(shares.astype(int) - expected).max() <= 1
+    alone = decode_probabilities(labels, nodes, temperature=temperature)
+    np.testing.assert_array_equal(alone, decode_probabilities(labels, cooled))

@@ -108,6 +108,23 @@ def test_layers_are_those_of_the_segmentation_in_memory(tmp_path, scene):
         np.testing.assert_array_equal(np.moveaxis(stored, 0, -1), wanted)
 
 
+def test_temperature_changes_probabilities_alone(tmp_path, scene):
+    source, model = scene
+    stored = {}
+    for temperature in (1.0, 3.0):
+        cooled = dataclasses.replace(model, temperature=temperature)
+        found = segment_source(source, cooled, shares=True)
+        segment_to_file(source, cooled, Results(tmp_path / "m.tif", tmp_path / "p.tif"))
+        assert found.shares is not None
+        np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), found.mask)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif"), found.shares[:, 0])
+        stored[temperature] = found, found.shares.max(0).mean()
+    (hot, sure_of_hot), (cold, sure_of_cold) = stored[3.0], stored[1.0]
+    np.testing.assert_array_equal(hot.mask, cold.mask)
+    assert sure_of_hot < sure_of_cold - 5
+    np.testing.assert_allclose(hot.logits * 3, cold.logits, rtol=1e-6)
+
+
 def test_a_region_of_interest_is_that_of_its_pixels(tmp_path, scene):
     source, model = scene
     roi = (slice(0, 1), slice(256, 1100), slice(0, 768))

@@ -11,7 +11,7 @@ from spixgraph.errors import GateError, InputError, StoredDataError
 from spixgraph.evaluate.counts import scores
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.train.loop import EpochRecord
-from spixgraph.train.node_lesson import pixels_per_class
+from spixgraph.train.node_sample import pixels_per_class
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from tests.toy_graphs import toy_graph
 
