@@ -40,6 +40,7 @@ def run(model: str, host: str, port: int) -> None:
     import uvicorn
 
     from spixgraph.serve.app import make_app
+    from spixgraph.serve.connections import BoundedConnection
     from spixgraph.serve.running import start_running
     from spixgraph.serve.settings import read_settings
 
@@ -54,6 +55,7 @@ def run(model: str, host: str, port: int) -> None:
         try:
             uvicorn.run(
                 app, host=host, port=port, log_level="warning", server_header=False,
+                http=BoundedConnection, ws="none",
                 timeout_keep_alive=30, timeout_graceful_shutdown=30,
             )  # fmt: skip
         finally:

@@ -16,7 +16,7 @@ _WHY = {
     401: "No valid API key",
     403: "The place may not be read",
     404: "There is no such thing",
-    408: "The body stalled",
+    408: "Head or body stalled",
     409: "The job has no result yet",
     413: "The body is too large, or the image needs more memory than there is; says the figures",
     415: "A TIFF that is not taken over HTTP",
