@@ -4,7 +4,6 @@ import contextlib
 import logging
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 
 from spixgraph.cli.model import split_reference
 from spixgraph.errors import InputError
+from spixgraph.scratch import scratch_folder
 
 _PATH = click.Path(path_type=Path)
 
@@ -83,7 +83,7 @@ def _bundle_of(model: str) -> Iterator[tuple[Path, str]]:
     from spixgraph.registry.versions import fetch
 
     name, alias = split_reference(model)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        path = Path(folder) / "bundle"
+    with scratch_folder() as folder:
+        path = folder / "bundle"
         version = fetch(name, alias, path)
         yield path, str(version.number)
