@@ -48,6 +48,17 @@ class Served:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(text.split("VmRSS:")[1].split()[0])
 
+    def wait_until_idle(self, seconds: float = 60) -> None:
+        """Until nobody is waited for: what a gone client asked for may still be worked on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            lines = self.get("/metrics").text.splitlines()
+            queue = [float(line.split()[1]) for line in lines if line.startswith("spixgraph_queue")]
+            if sum(queue) == 0:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"still at work after {seconds} s")
+
     def wait_for(self, job_id: str, *states: str, seconds: float = 60) -> dict[str, Any]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.serving, pytest.mark.timeout(420)]
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALL = slice(None)
 MAX_BODY_MB = 1
+CODE = [os.environ[name] for name in ("PYTHONPATH",) if os.environ.get(name)]
 
 
 @dataclass
@@ -54,8 +56,9 @@ def environment(tmp_path_factory) -> dict[str, str]:
         **os.environ,
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
-        "PYTHONPATH": str(blocked),
+        "PYTHONPATH": os.pathsep.join([str(blocked), *CODE]),
         "SPIXGRAPH_MAX_BODY_MB": str(MAX_BODY_MB),
+        "SPIXGRAPH_IDLE_TIMEOUT_S": "2",
         "TMPDIR": str(scratch),
     }
 
@@ -168,6 +171,12 @@ def test_page_metrics_and_jobs_are_there_in_a_bento_too(served):
     assert mask == post(served, image_bytes("png")).content
 
 
+def test_slow_head_is_not_waited_for(served):
+    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port), 30) as line:
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        assert line.recv(65_536).startswith(b"HTTP/1.1 408 ")
+
+
 def test_asked_for_a_gpu_that_is_not_there_the_service_refuses_to_start(environment, tag, tmp_path):
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(free_port())]
     hidden = {**environment, "SPIXGRAPH_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
@@ -236,7 +245,7 @@ def test_bento_of_the_champion_names_its_version_and_is_noted_on_it(
 ):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with_mlflow = {**environment, "MLFLOW_TRACKING_URI": uri}
-    del with_mlflow["PYTHONPATH"]
+    with_mlflow["PYTHONPATH"] = os.pathsep.join(CODE)
     proof = tmp_path / "verification.json"
     proof.write_text(f'{{"bundle_sha256": "{bundle_sha256(bundle)}", "parity_max_difference": 0}}')
     name = "spixgraph-toy"

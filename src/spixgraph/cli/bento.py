@@ -1,12 +1,12 @@
 """`spixgraph bento`: a versioned, servable package of a model."""
 
-import tempfile
 from pathlib import Path
 
 import click
 
 from spixgraph.cli.model import split_reference
 from spixgraph.registry.versions import fetch, note
+from spixgraph.scratch import scratch_folder
 from spixgraph.serve.bento import build_bento, serve_command
 
 
@@ -47,8 +47,8 @@ def build(model: str, bentofile: Path, device: str) -> None:
 
 def _build_registered(reference: str, bentofile: Path, *, with_cuda: bool) -> str:
     name, alias = split_reference(reference)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        path = Path(folder) / "bundle"
+    with scratch_folder() as folder:
+        path = folder / "bundle"
         number = fetch(name, alias, path).number
         tag = build_bento(path, bentofile=bentofile, version=number, with_cuda=with_cuda)
     note(name, number, {"bento": tag})

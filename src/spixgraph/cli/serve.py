@@ -4,7 +4,6 @@ import contextlib
 import logging
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 
 from spixgraph.cli.model import split_reference
 from spixgraph.errors import InputError
+from spixgraph.scratch import scratch_folder
 
 _PATH = click.Path(path_type=Path)
 
@@ -40,6 +40,7 @@ def run(model: str, host: str, port: int) -> None:
     import uvicorn
 
     from spixgraph.serve.app import make_app
+    from spixgraph.serve.connections import BoundedConnection
     from spixgraph.serve.running import start_running
     from spixgraph.serve.settings import read_settings
 
@@ -54,6 +55,7 @@ def run(model: str, host: str, port: int) -> None:
         try:
             uvicorn.run(
                 app, host=host, port=port, log_level="warning", server_header=False,
+                http=BoundedConnection, ws="none",
                 timeout_keep_alive=30, timeout_graceful_shutdown=30,
             )  # fmt: skip
         finally:
@@ -81,7 +83,7 @@ def _bundle_of(model: str) -> Iterator[tuple[Path, str]]:
     from spixgraph.registry.versions import fetch
 
     name, alias = split_reference(model)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        path = Path(folder) / "bundle"
+    with scratch_folder() as folder:
+        path = folder / "bundle"
         version = fetch(name, alias, path)
         yield path, str(version.number)

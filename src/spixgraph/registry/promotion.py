@@ -1,7 +1,6 @@
 """Promote through the gate, and roll back."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from spixgraph.registry.gate import GateRules, Verdict, judge
 from spixgraph.registry.ledger import Standing, append, read_standing, settle
 from spixgraph.registry.store import EVIDENCE, REPORT, ModelStore, Version
 from spixgraph.registry.versions import VERIFICATION, by_number, download_bundle
+from spixgraph.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,7 @@ def _judge(
     verification: Path | None,
 ) -> Verdict:
     """Bring both bundles here and let them sit the same exam."""
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         candidate = download_bundle(store, version, folder / "candidate").path
         exam = champion = None
         if examine is not None:
@@ -184,8 +183,7 @@ def _store_report(
     store: ModelStore, version: Version, verdict: Verdict, notes: Mapping[str, str]
 ) -> tuple[str, str]:
     """Keep the verdict as an artifact of a run; return run id and URI."""
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         value = {"model": version.name, "version": version.number, **notes, **verdict.as_json()}
         write_json(folder / "verdict.json", value)
         (folder / "verdict.md").write_text(verdict.as_markdown(), encoding="utf-8")

@@ -7,7 +7,6 @@ is not visible under an alias, and the next call takes up or replaces it.
 import logging
 import re
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
 from spixgraph.registry.ledger import CHAMPION, PREVIOUS, read_standing, settle
 from spixgraph.registry.lineage import lineage_of
 from spixgraph.registry.store import EVIDENCE, ModelStore, Version
+from spixgraph.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def fetch(name: str, reference: str, out: Path) -> Version:
         raise InputError(f"{out} exists; name a folder that does not")
     store = ModelStore()
     version = resolve(store, name, reference)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        bundle = download_bundle(store, version, Path(folder))
+    with scratch_folder() as folder:
+        bundle = download_bundle(store, version, folder)
         with atomic_path(out) as part:
             shutil.copytree(bundle.path, part)
     return version
@@ -139,8 +139,8 @@ def lineage(name: str, reference: str) -> tuple[Version, dict[str, Any]]:
     version = resolve(store, name, reference)
     if EVIDENCE not in store.places(version):
         return version, {}
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        path = store.download(version, Path(folder), place=EVIDENCE) / LINEAGE
+    with scratch_folder() as folder:
+        path = store.download(version, folder, place=EVIDENCE) / LINEAGE
         return version, dict(read_json(path)) if path.is_file() else {}
 
 
@@ -191,14 +191,14 @@ def _upload(
     """Upload, read back, and only then call it ready."""
     tags = _tags(bundle, sha256, evidence[LINEAGE])
     run_id, uri = store.upload(bundle.path, tags)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
+    with scratch_folder() as folder:
         for file_name, value in evidence.items():
-            write_json(Path(folder) / file_name, value)
-        store.attach(run_id, Path(folder), EVIDENCE)
+            write_json(folder / file_name, value)
+        store.attach(run_id, folder, EVIDENCE)
     number = store.create_version(name, run_id, uri, {**tags, "status": "incomplete"})
     version = next(v for v in store.versions(name) if v.number == number)
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        download_bundle(store, version, Path(folder))
+    with scratch_folder() as folder:
+        download_bundle(store, version, folder)
     store.set_tags(name, number, {"status": "ready"})
     return number
 

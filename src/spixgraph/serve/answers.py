@@ -21,6 +21,7 @@ from spixgraph.serve.segmenter import Segmented
 
 SHARES = ("probabilities", "uncertainty")
 """Extras that need the class probabilities of pixels."""
+LAYERS = ("mask", *SHARES, "outlines")
 Form = Literal["png", "tiff", "json", "geojson", "zip"]
 FORMS: tuple[Form, ...] = get_args(Form)
 MIME: dict[Form, str] = {

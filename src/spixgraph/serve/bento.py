@@ -6,7 +6,6 @@ now, so what is served is what was built, on this machine and in a container.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ import spixgraph
 from spixgraph.errors import InputError, ResourceError
 from spixgraph.files import sha256_file, sha256_json, sha256_tree
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
+from spixgraph.scratch import scratch_folder
 from spixgraph.serve.segmenter import BUNDLE_FOLDER
 
 _COMPILER = " build-essential git"
@@ -59,8 +59,7 @@ def build_bento(
     bundle = load_bundle(path)
     sha256 = bundle_sha256(path)
     bentoml = _bentoml()
-    with tempfile.TemporaryDirectory(prefix="spixgraph-") as folder:
-        context = Path(folder)
+    with scratch_folder() as context:
         _write_context(context, with_cuda=with_cuda)
         code = sha256_json([sha256_tree(context), sha256_file(bentofile)])
         number = "" if version is None else f"v{version}-"

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spixgraph.serve.keys import ApiKeys
 from spixgraph.serve.metrics import Metrics
 
+SLOWEST_BYTES_PER_S = 16_000
+"""Of a body as a whole, so that a byte now and then does not keep a place for ever."""
 _OPEN = ("/healthz", "/livez", "/readyz", "/docs", "/openapi.json")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = (
@@ -35,7 +37,7 @@ def json_response(
 
 
 class Body:
-    """Answer 413 to a body above the limit and 408 to one that stalls.
+    """Answer 413 to a body above the limit and 408 to one that stalls or trickles.
 
     A stated length is refused before anything is read; an unstated one as soon as it is seen.
     """
@@ -57,13 +59,14 @@ class Body:
         await self._app(scope, self._watched(receive), send)
 
     def _watched(self, receive: Receive) -> Receive:
-        seen, whole = 0, False
+        seen, whole, start = 0, False, time.monotonic()
 
         async def watched() -> Message:
             nonlocal seen, whole
             if whole:  # what comes now is the client's hanging up
                 return await receive()
-            message = await self._soon(receive)
+            spent = time.monotonic() - start
+            message = await self._soon(receive, seen / SLOWEST_BYTES_PER_S - spent)
             seen += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if seen > self._max_bytes:
@@ -72,14 +75,16 @@ class Body:
 
         return watched
 
-    async def _soon(self, receive: Receive) -> Message:
+    async def _soon(self, receive: Receive, ahead_s: float) -> Message:
+        """Wait for the next piece; one who is behind the slowest pace has less time for it."""
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(self._timeout_s + min(0.0, ahead_s)):
                 return await receive()
         except TimeoutError as error:
             raise HTTPException(
                 408,
-                f"nothing came for {self._timeout_s:g} s; send the whole request",
+                f"nothing came for {self._timeout_s:g} s, or less than "
+                f"{SLOWEST_BYTES_PER_S / 1000:g} kB a second; send the whole request",
                 headers={"Connection": "close"},
             ) from error
 

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from spixgraph.serve.answers import FORMS, MIME
+from spixgraph.serve.answers import FORMS, LAYERS, MIME, Form
 from spixgraph.serve.jobs.table import STATES
 from spixgraph.serve.middleware import json_response
 
@@ -16,9 +16,9 @@ _WHY = {
     401: "No valid API key",
     403: "The place may not be read",
     404: "There is no such thing",
-    408: "The body stalled",
+    408: "Head or body stalled",
     409: "The job has no result yet",
-    410: "The result is gone",
+    410: "The result is gone; send the job again",
     413: "The body is too large, or the image needs more memory than there is; says the figures",
     415: "A TIFF that is not taken over HTTP",
     422: "The image does not suit the model",
@@ -26,6 +26,7 @@ _WHY = {
     503: "The model is not open yet",
     504: "It took longer than allowed",
 }
+_JSON = {"application/json": {"schema": {"type": "object"}}}
 _IMAGE = {
     "type": "string",
     "format": "binary",
@@ -73,7 +74,6 @@ def _segment_paths() -> dict[str, Any]:
             "description": "probabilities,uncertainty,outlines: in zip; outlines in json, too",
         },
     }
-    answer = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME.values()}
     return {
         "/segment": {
             "post": {
@@ -82,13 +82,13 @@ def _segment_paths() -> dict[str, Any]:
                 "responses": {
                     "200": {
                         "description": "The mask; the header X-Class-Areas has areas as JSON",
-                        "content": answer,
+                        "content": _masks(*FORMS),
                     },
                     **_refusals(400, 401, 408, 413, 415, 422, 429, 503, 504),
                 },
             }
         },
-        "/model": _get("What is served: name, version, hash, classes", 401, 503),
+        "/model": _get("What is served: name, version, hash, classes", 401, 503, content=_JSON),
     }
 
 
@@ -108,7 +108,15 @@ def _job_paths() -> dict[str, Any]:
     body = _form({**fields, "probabilities": {"enum": ["true", "false"]}})
     body["content"]["application/json"] = {"schema": by_json}
     job = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
+    schema = {"type": "array", "items": {"$ref": "#/components/schemas/Job"}}
+    jobs = {"application/json": {"schema": _object(jobs=schema)}}
+    samples = {"type": "array", "items": {"type": "string"}}
     one = {"parameters": [_JOB_ID]}
+    asked = [
+        {"name": "format", "in": "query", "schema": {"enum": ["png", "tiff", "json", "geojson"]}},
+        {"name": "classes", "in": "query", "schema": _CLASSES},
+        {"name": "layer", "in": "query", "schema": {"enum": list(LAYERS)}},
+    ]
     tile = [
         {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
         for name, kind in (
@@ -122,14 +130,18 @@ def _job_paths() -> dict[str, Any]:
                 "summary": "Make a job of a URI, a sample or an upload",
                 "requestBody": body,
                 "responses": {
-                    "202": {"description": "Made; Location says where it is", "content": job},
+                    "202": {
+                        "description": "Made; Location says where it is",
+                        "content": job,
+                        "links": _links("get", "delete", result="get"),
+                    },
                     **_refusals(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
                 },
             },
-            **_get("All jobs of this key, the newest first", 401, 503),
+            **_get("All jobs of this key, the newest first", 401, 503, content=jobs),
         },
         "/jobs/{job_id}": one
-        | _get("State and progress", 401, 404, 503)
+        | _get("State and progress", 401, 404, 503, content=job)
         | {
             "delete": {
                 "summary": "Cancel a job that waits or runs; forget one that has ended",
@@ -141,9 +153,9 @@ def _job_paths() -> dict[str, Any]:
                 },
             }
         },
-        "/jobs/{job_id}/result": one
+        "/jobs/{job_id}/result": {"parameters": [_JOB_ID, *asked]}
         | _get(
-            "The mask, or with ?layer= uncertainty, outlines or probabilities",
+            "The mask, or with layer another layer as TIFF",
             400,
             401,
             404,
@@ -152,18 +164,54 @@ def _job_paths() -> dict[str, Any]:
             413,
             422,
             503,
+            content=_masks("png", "tiff", "json", "geojson"),
         ),
         "/jobs/{job_id}/tiles/{layer}/{level}/{z}/{y}/{x}": {"parameters": [_JOB_ID, *tile]}
-        | _get("A PNG tile of 512 px; layers are image and data", 401, 404, 409, 503),
-        "/samples": _get("Names of images to try", 401, 503),
+        | _get(
+            "A PNG tile of 512 px; layers are image and data",
+            401,
+            404,
+            409,
+            410,
+            503,
+            content=_masks("png"),
+        ),
+        "/samples": _get(
+            "Names of images to try",
+            401,
+            503,
+            content={"application/json": {"schema": _object(samples=samples)}},
+        ),
     }
 
 
 def _other_paths() -> dict[str, Any]:
+    healthy = _get("Whether the process lives", content=_JSON)
+    ready = _get("Whether the model is open", 503, content=_JSON)
+    for open_to_all in (healthy, ready):
+        open_to_all["get"]["security"] = []
     return {
-        "/healthz": _get("Whether the process lives"),
-        "/readyz": _get("Whether the model is open", 503),
-        "/metrics": _get("Figures for Prometheus", 401),
+        "/healthz": healthy,
+        "/readyz": ready,
+        "/metrics": _get("Figures for Prometheus", 401, content={"text/plain": {}}),
+    }
+
+
+def _masks(*forms: Form) -> dict[str, Any]:
+    """Describe the contents of a mask in each form."""
+    file, value = {"type": "string", "format": "binary"}, {"type": "object"}
+    return {MIME[f]: {"schema": value if f in ("json", "geojson") else file} for f in forms}
+
+
+def _links(*methods: str, **below: str) -> dict[str, Any]:
+    """Say that the id of a job is what the other routes ask for."""
+    routes = [(method, "") for method in methods] + [(m, f"~1{name}") for name, m in below.items()]
+    return {
+        f"{method}{end.replace('~1', '_')}": {
+            "operationRef": f"#/paths/~1jobs~1{{job_id}}{end}/{method}",
+            "parameters": {"job_id": "$response.body#/id"},
+        }
+        for method, end in routes
     }
 
 
@@ -172,9 +220,13 @@ def _form(fields: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
-def _get(summary: str, *refusals: int) -> dict[str, Any]:
-    responses = {"200": {"description": summary}, **_refusals(*refusals)}
-    return {"get": {"summary": summary, "responses": responses}}
+def _object(**fields: Any) -> dict[str, Any]:
+    return {"type": "object", "required": sorted(fields), "properties": fields}
+
+
+def _get(summary: str, *refusals: int, content: dict[str, Any]) -> dict[str, Any]:
+    found = {"description": summary, "content": content}
+    return {"get": {"summary": summary, "responses": {"200": found, **_refusals(*refusals)}}}
 
 
 def _refusals(*statuses: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bentoml
+import uvicorn.config
 from pydantic import BaseModel
 
 from spixgraph.errors import InputError, ResourceError
@@ -39,6 +40,9 @@ class _Later:
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         await self.app(scope, receive, send)
 
+
+# BentoML has no setting for how its worker speaks HTTP, and takes what uvicorn calls "auto".
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "spixgraph.serve.connections:BoundedConnection"
 
 _arguments = bentoml.use_arguments(Arguments)
 _later = _Later()

@@ -45,6 +45,9 @@ class ServeSettings:
         Of one request for a segmentation, waiting included.
     body_timeout_s : float
         Longest pause between two pieces of a body.
+    idle_timeout_s : float
+        Longest time until the head of a request is whole, and in which a client reads nothing of
+        its answer.
     max_memory_bytes : int, optional
         Predicted peak that one image may have; by default what the machine has free.
     keep_hours : float
@@ -63,6 +66,7 @@ class ServeSettings:
     max_job_pixels: int = 20_000_000_000
     timeout_s: float = 600.0
     body_timeout_s: float = 30.0
+    idle_timeout_s: float = 30.0
     max_memory_bytes: int | None = None
     keep_hours: float = 168.0
 
@@ -93,6 +97,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> ServeSettings
         max_job_pixels=round(_number(env, "MAX_JOB_MP", plain.max_job_pixels / 1e6) * 1e6),
         timeout_s=_number(env, "TIMEOUT_S", plain.timeout_s),
         body_timeout_s=_number(env, "BODY_TIMEOUT_S", plain.body_timeout_s),
+        idle_timeout_s=_number(env, "IDLE_TIMEOUT_S", plain.idle_timeout_s),
         max_memory_bytes=None if memory is None else round(_number(env, "MAX_MEMORY_MB", 0) * 1e6),
         keep_hours=_number(env, "KEEP_HOURS", plain.keep_hours),
     )

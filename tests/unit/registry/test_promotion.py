@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -210,15 +211,19 @@ while True:
 
 
 @pytest.mark.parametrize("action", ["promote", "rollback"])
-def test_a_kill_at_any_step_leaves_the_old_or_the_new_champion(name, action, bundles):
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_champion(
+    name, action, bundles, tmp_path, monkeypatch
+):
     promote(name, 1)
     if action == "rollback":
         promote(name, 2)
     said = {(1, None): {"champion": 1}, (2, 1): {"champion": 2, "previous": 1}}
     old, new = ((1, None), (2, 1)) if action == "promote" else ((2, 1), (1, None))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, action, name, "2"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -237,8 +242,14 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_champion(name, action, bun
         process.stdin.flush()
     process.communicate()
     assert kills >= (8 if action == "promote" else 1)
+    left = list(tmp_path.glob("spixgraph-*"))
+    assert bool(left) == (action == "promote")  # killed over its report
+    for folder in left:
+        os.utime(folder, (0, 0))  # a young one may be another's
     versions.register(bundles[0], name)  # whoever comes next brings the aliases up to date
     assert aliases(name) == said[new]
+    promote(name, 3, force_why="to see what it leaves")
+    assert list(tmp_path.glob("spixgraph-*")) == []
 
 
 def test_a_database_that_goes_away_changes_nothing(name, folder):

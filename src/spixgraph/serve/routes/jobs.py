@@ -18,6 +18,7 @@ from starlette.routing import Route
 from spixgraph.io.masks import read_mask
 from spixgraph.serve.answers import (
     FILE_SUFFIX,
+    LAYERS,
     MIME,
     Form,
     feature_collection,
@@ -47,7 +48,6 @@ from spixgraph.serve.segmenter import SUFFIX
 _KEYS = {"uri", "sample", "axes", "pixel_size_um", "probabilities"}
 _FIELDS = {"image", "axes", "pixel_size_um", "probabilities"}
 _TILES: tuple[Layer, ...] = get_args(Layer)
-_LAYERS = ("mask", "uncertainty", "outlines", "probabilities")
 _LARGEST_ENCODED_PX = 1 << 28
 _DAY_S = 86_400
 
@@ -181,8 +181,8 @@ async def _delete(request: Request) -> Response:
 async def _result(request: Request) -> Response:
     service, folder = running(request), _done_folder(request)
     layer = request.query_params.get("layer", "mask")
-    if layer not in _LAYERS:
-        raise HTTPException(400, f"layer must be {', '.join(_LAYERS)}, got {layer[:50]!r}")
+    if layer not in LAYERS:
+        raise HTTPException(400, f"layer must be {', '.join(LAYERS)}, got {layer[:50]!r}")
     if layer != "mask":
         return _layer(request, folder, layer)
     form = form_wanted(
