@@ -3,7 +3,7 @@
     python benchmarks/segment.py IMAGE [--size 8192] [--workers 2] [--nodes 3000] [--no-decoder]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default shape (8 layers of 64) and random weights: what it says is noise, which is the worst
+has the default shape (6 layers of 64) and random weights: what it says is noise, which is the worst
 case for the masks, and what it takes is what a trained one takes.
 """
 
@@ -36,7 +36,7 @@ from spixgraph.predict.steps import Steps
 from spixgraph.predict.stream import segment_to_file
 from spixgraph.resources import PeakMemory
 
-HIDDEN, LAYERS = 64, 8
+HIDDEN, LAYERS = 64, 6
 
 
 class Untrained:

@@ -24,17 +24,20 @@ from spixgraph.predict.outputs import Results
 from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
 
 SMALLEST_PART = 4096
-_NETWORK_BYTES, _PAINT_BYTES = 24 << 20, 6 << 20
-_KEPT_OF_GRAPH, _KEPT_OF_NETWORK = 0.25, 0.35  # shares of freed memory that stay with the process
+_NETWORK_BYTES, _PAINT_BYTES = 10 << 20, 6 << 20
+_GRAPH_SHARE = 1.35  # of its contract, which counts no decoder of files and no heap of threads
+_KEPT_OF_GRAPH, _KEPT_OF_NETWORK = 0.2, 0.1  # shares of freed memory that stay with the process
 _STRIPS_OF_PYRAMID = 6  # a thread holds these while it halves a level
 _EDGES, _VOLUME_EDGES = 6.0, 14.0  # of a node, both directions counted
 _EDGE_BYTES = 100  # of an edge beyond those of an image, while the network runs
 _EDGE_CACHE_BYTES = 32 << 20
-_MAP_BYTES = 44  # workspace of the pixel maps, per pixel of a block
+_MAP_BYTES = 24  # workspace of the pixel maps, per pixel of a block
 _LABEL_BYTES_ON_DISK = 0.5
 _MASK_BYTES_ON_DISK = 0.1
-_GRAPH_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 60.0, 6.0, 60.0, 12.0  # of a processor, per pixel
-_NODE_NS = 25_000.0
+# Of a processor, per pixel and per node: measured once by `benchmarks.segment` with a network of 6
+# layers of 64, not on this machine; half as long or twice as long is likely elsewhere.
+_GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 130.0, 6.0, 42.0, 10.0
+_NODE_NS = 20_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class SegmentPlan:
     disk_bytes : int
         Beside the result while it is under way, and the result.
     seconds : float
-        On processors of about 3 GHz of which nobody else takes any.
+        Rough, from constants, for processors of about 3 GHz of which nobody else takes any.
     """
 
     workers: int
@@ -160,12 +163,13 @@ class _Need:
             self._info, nodes_per_megapixel=self._density, workers=workers, roi=self._roi
         )
         network = self._network_bytes(max_nodes)
-        kept = self._held + int(_KEPT_OF_GRAPH * contract.peak)
+        graph = int(_GRAPH_SHARE * contract.peak)
+        kept = self._held + int(_KEPT_OF_GRAPH * graph)
         return SegmentPlan(
             workers,
             max_nodes,
             self._idle,
-            self._held + contract.peak,
+            self._held + graph,
             network and kept + network,
             network and kept + int(_KEPT_OF_NETWORK * network) + self._paint_bytes(workers),
             self._disk_bytes(),
@@ -226,7 +230,7 @@ class _Need:
         return len(self._card.decoder.columns) if self._card and self._card.decoder else 0
 
     def _seconds(self, workers: int) -> float:
-        per_pixel = _GRAPH_NS
+        per_pixel = _VOLUME_NS if self._plan.blocks.is_volume else _GRAPH_NS
         if self._card is not None:
             per_pixel += _PAINT_NS + _WRITE_NS * self._planes + _DECODE_NS * self._is_decoded
         network = self._n_nodes * _NODE_NS if self._card is not None else 0

@@ -5,6 +5,7 @@ writes what it says of each superpixel; strips of pixels are painted and wait, c
 step makes a file with a pyramid of them. Each step finds what an earlier run has left.
 """
 
+import hashlib
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -142,9 +143,10 @@ def _identity(source: ImageSource, card: Card, results: Results, roi: Roi | None
     """Tell runs apart by what decides their result; of the pixels, those of three corners."""
     z, y, x, _ = source.info.shape_zyxc
     corners = [(0, 0, 0), (z // 2, y // 2, x // 2), (z - 1, max(0, y - 64), max(0, x - 64))]
-    blocks = [source.read(*(slice(c, c + 64) for c in corner)).tolist() for corner in corners]
+    blocks = [source.read(*(slice(c, c + 64) for c in corner)) for corner in corners]
+    hashes = [hashlib.sha256(block.tobytes()).hexdigest() for block in blocks]
     return {
-        "image": sha256_json([repr(source.info), blocks]),
+        "image": sha256_json([repr(source.info), hashes]),
         "model": sha256_json(card.model_dump(mode="json")),
         "results": results.names(),
         "roi": None if roi is None else [[s.start, s.stop] for s in roi],

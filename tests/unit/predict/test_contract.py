@@ -46,7 +46,7 @@ small = ArraySource(pixels[:70, :600, :600] if not volume else pixels[:, :100, :
 recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
 maps = pixel_map_names(c, N_OCTAVES_VOLUME if volume else N_OCTAVES)
 columns = (*maps, *place_names(is_volume=volume)) if decoder else ()
-memory = {"base_bytes": 0, "bytes_per_pixel": 1, "bytes_per_node": 1500}
+memory = {"base_bytes": 0, "bytes_per_pixel": 1, "bytes_per_node": 1300}
 path = write_toy_bundle(folder / "b", source=small, recipe=recipe, decoder=columns, memory=memory)
 model = open_model(load_bundle(path), device="cpu", threads=1)
 results = lambda name: Results(folder / name, folder / "p.tif" if shares else None)
@@ -60,7 +60,8 @@ gc.collect()
 ctypes.CDLL(None).malloc_trim(0)
 with open_image(folder / "i.tif", pixel_size_um=size) as source, PeakMemory() as memory:
     done = segment_to_file(source, model, results("m.tif"), workers=workers)
-print(json.dumps([done.plan.peak_bytes, memory.peak_rss_bytes]))
+idle = done.plan.idle_bytes
+print(json.dumps([done.plan.peak_bytes - idle, memory.peak_rss_bytes - idle]))
 """
 
 RUNS = {
@@ -77,6 +78,10 @@ RUNS = {
 }
 
 
+SLACK = 12 << 20
+"""Of the heap: what two runs of the same may differ by. The idle process counts on neither side."""
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_prediction_holds_within_a_fifth(tmp_path, name):
     if sys.platform != "linux":
@@ -84,7 +89,7 @@ def test_prediction_holds_within_a_fifth(tmp_path, name):
     command = [sys.executable, "-c", MEASURE, json.dumps(RUNS[name]), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     predicted, measured = json.loads(done.stdout)
-    assert predicted == pytest.approx(measured, rel=0.2)
+    assert predicted == pytest.approx(measured, rel=0.2, abs=SLACK)
 
 
 class Large(ImageSource):
