@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cell()
     except KeyboardInterrupt:
         log.info("stopped; give the same command again to go on")
-    write_page(options.out)
+    write_page(options.out, SETS)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +55,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.engine", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--data", type=Path, help="folder of data sets; those absent are skipped")
+    parser.add_argument("--sets", type=_names, default=SETS, help="for ceiling and gallery")
     parser.add_argument("--base", default="axon_sem", help="set whose first image is tiled")
     parser.add_argument("--work", type=Path, default=Path("runs/engine"), help="for mosaics")
     parser.add_argument("--out", type=Path, default=_OUT, help="for the page")
@@ -92,7 +93,7 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
         options.out / "engine", options.work, name, base,
         options.threads, options.repeats, options.images,
     )  # fmt: skip
-    folders = [options.data / name for name in SETS] if options.data else []
+    folders = [options.data / name for name in options.sets] if options.data else []
     present = [folder for folder in folders if folder.is_dir()]
     for kind in options.only:
         if kind == "compare":

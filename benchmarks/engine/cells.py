@@ -86,7 +86,7 @@ class Bench:
 
     def ceiling(self, folder: Path) -> Cell:
         """Judge superpixels of a data set, each budget and method."""
-        settings = {"set": folder.name, "images": self.images, "nodes": BUDGETS}
+        settings = {"set": folder.name, "images": self.images, "nodes": BUDGETS, "tolerance": 0.05}
 
         def make() -> Cell:
             request = {"kind": "ceiling", "folder": str(folder), "nodes": BUDGETS}

@@ -53,9 +53,9 @@ def draw_stages(stages: Cell, path: Path) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     limit = stages["limit_ns_per_px"]
     axes.axvline(limit, color="#d55e00", linewidth=1)
-    axes.annotate(
-        f"memory bandwidth, all stages: {limit:.1f}", (limit, 0), (4, 0),
-        textcoords="offset points", color="#d55e00", fontsize=8,
+    axes.text(
+        0.98, 0.1, f"line: memory bandwidth, all stages together, {limit:.1f} ns",
+        transform=axes.transAxes, ha="right", color="#d55e00", fontsize=8,
     )  # fmt: skip
     axes.set(xlabel="CPU nanoseconds per pixel, one thread")
     axes.spines[["top", "right"]].set_visible(False)

@@ -36,8 +36,11 @@ def known_cells(folder: Path, kind: str) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.get("n_pixels", 0), cell["name"]))
 
 
-def write_page(out: Path) -> None:
-    """Write engine.md and its plots from the cells in ``engine/`` beside it."""
+def write_page(out: Path, sets: Sequence[str]) -> None:
+    """Write engine.md and its plots from the cells in ``engine/`` beside it.
+
+    `sets` are those whose ceiling is named as missing where it was not run.
+    """
     folder = out / "engine"
     kinds = ("compare", "scale", "stages", "ceiling")
     compare, scale, stages, ceilings = (known_cells(folder, kind) for kind in kinds)
@@ -51,7 +54,7 @@ def write_page(out: Path) -> None:
         draw_stages(cell, folder / "stages.png")
         parts += ["## Where the time goes", _stages(cell), "![stages](engine/stages.png)"]
     if ceilings:
-        parts += ["## Ceiling", _ceilings(ceilings)]
+        parts += ["## Ceiling", _ceilings(ceilings), _missing(ceilings, sets)]
     if pictures := sorted((folder / "gallery").glob("*.png")):
         parts += ["## Superpixels", _gallery(pictures)]
     absent = [
@@ -161,10 +164,18 @@ def _ceilings(cells: Sequence[Cell]) -> str:
                 rows.append((f"{cell['name']}: {name}", *scores, density))
     head = ("set: method", *(f"{n:.0f} nodes/MP" for n in BUDGETS), "nodes/MP found")
     caption = (
-        "Macro IoU of the best label per superpixel, on train and val images; skimage SLIC is the "
-        "better of two compactnesses; OpenCV and SimpleITK on grey planes only"
+        f"Macro IoU of the best label per superpixel, mean over {cells[0]['settings']['images']} "
+        "train and val images at most. Opponents are asked again until they are within 5 % of the "
+        "budget, where they can; skimage SLIC is the better of two compactnesses; OpenCV and "
+        "SimpleITK on grey planes only. A volume whose file states no pixel size (flyem_medulla3d) "
+        "is cut slice by slice by spixgraph, in 3D by SLIC"
     )
     return markdown_table(Table(caption, head, tuple(rows)))
+
+
+def _missing(cells: Sequence[Cell], sets: Sequence[str]) -> str:
+    absent = [name for name in sets if name not in {cell["name"] for cell in cells}]
+    return f"Not run: {', '.join(absent)}." if absent else "No set is missing."
 
 
 def _gallery(pictures: Sequence[Path]) -> str:
