@@ -50,7 +50,7 @@ class Orders:
         Of the worker.
     state, bundle : str
         Folders of jobs and of the model.
-    version, device, max_memory_bytes
+    version, device, max_memory_bytes, gpu_memory_bytes
         As of `open_segmenter`.
     roots : list of str
         Folders below which URIs may point.
@@ -64,6 +64,7 @@ class Orders:
     version: str
     device: Any
     max_memory_bytes: int | None
+    gpu_memory_bytes: int | None
     roots: list[str]
     idle_s: float
 
@@ -156,6 +157,7 @@ class Worker:
                 version=orders.version,
                 device=orders.device,
                 max_memory_bytes=orders.max_memory_bytes,
+                gpu_memory_bytes=orders.gpu_memory_bytes,
             )
         return self._segmenter
 
