@@ -40,13 +40,13 @@ def main(bundle: Path) -> None:
     model = open_model(opened, device="cpu")
     network = Recorder(opened.model_path, device="cpu")
     model = replace(model, predictor=network)
-    for side in (256, 512):
+    for side in (256, 512, 1408):
         source = make_phantom("colonies", (1, side, side), seed=side)
         network.seen = None
         segment_source(source, model)
         assert network.seen is not None
         x, edges, attr = network.seen
-        whole = seconds(lambda source=source: segment_source(source, model))  # type: ignore[misc]
+        whole = seconds(lambda source=source: segment_source(source, model))
         for n in (8, 32):
             many = np.tile(x, (n, 1))
             shifted = np.concatenate([edges + i * len(x) for i in range(n)], axis=1)
