@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import random
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ import psutil
 import tifffile
 
 from spixgraph.io.phantoms import make_phantom
+from spixgraph.predict.bundle import bundle_sha256, load_bundle
 
 _SIDES = (96, 256, 512, 1024)
 _WEIGHTS = (4, 3, 2, 1)
@@ -158,7 +161,30 @@ def figures(load: Load, wall: float, idle: int, started: float) -> dict[str, flo
         "memory before the first request, MB": idle / 1e6,
         "highest memory, first half, MB": max(warm) / 1e6,
         "highest memory, second half, MB": max(half) / 1e6,
+        "memory over time, MB": over_time(load.rss),
     }
+
+
+def over_time(rss: list[tuple[float, int]], parts: int = 12) -> str:
+    """Give the highest memory of each of some equal parts of the time."""
+    end = rss[-1][0] or 1.0
+    highest = [0] * parts
+    for at, value in rss:
+        part = min(parts - 1, int(parts * at / end))
+        highest[part] = max(highest[part], value)
+    return ", ".join(f"{value / 1e6:.0f}" for value in highest if value)
+
+
+def conditions(bundle: Path, load_before: float) -> str:
+    """Say what was measured, by what, and how busy the machine was."""
+    card = load_bundle(bundle).card
+    names = ("spixgraph", "onnxruntime-gpu", "numpy", "numba", "starlette", "uvicorn", "h11")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return (
+        f"Model {card.name}, bundle {bundle_sha256(bundle)[:12]}; {os.cpu_count()} cores "
+        f"({platform.machine()}) shared with the clients, no GPU, load average {load_before:.1f} "
+        f"before the start; Python {platform.python_version()}, {versions}."
+    )
 
 
 @click.command()
@@ -168,6 +194,7 @@ def figures(load: Load, wall: float, idle: int, started: float) -> dict[str, flo
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table here, too.")
 def main(bundle: Path, seconds: float, clients: int, out: Path | None) -> None:
     """Measure a BUNDLE under load."""
+    load_before = os.getloadavg()[0]
     found = measure(bundle, seconds, clients)
     rows = [f"| {k} | {v if isinstance(v, str | int) else f'{v:.3g}'} |" for k, v in found.items()]
     table = "\n".join(["| figure | value |", "|---|---|", *rows]) + "\n"
@@ -177,9 +204,10 @@ def main(bundle: Path, seconds: float, clients: int, out: Path | None) -> None:
         head = (
             f"# Serving under load\n\n{clients} clients for {seconds:g} s, images of {sides} px "
             f"squared in the proportion {':'.join(map(str, _WEIGHTS))}, deflated TIFF in, TIFF "
-            f"mask out; `python -m benchmarks.serving BUNDLE --seconds {seconds:g} --clients "
-            f"{clients}`, on {os.cpu_count()} cores without a GPU. Latency includes the wait for "
-            "the one slot.\n\n"
+            "mask out, every mask compared by hash with the answer to a lone client; a 429 is "
+            "waited out as Retry-After says. Latency includes the wait for the one slot.\n\n"
+            f"```sh\npython -m benchmarks.serving BUNDLE --seconds {seconds:g} --clients {clients} "
+            f"--out {out}\n```\n\n{conditions(bundle, load_before)}\n\n"
         )
         out.write_text(head + table, encoding="utf-8")
     statuses = {int(s) for s in json.loads(str(found["statuses"]))}

@@ -33,6 +33,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
         "SPIXGRAPH_MAX_BODY_MB": "1",
     }
     with serving(bundle, tmp_path_factory.mktemp("served"), settings) as found:
+        assert found.rss_bytes() < 400e6  # before the first request
         found.segment(png())
         yield found
 

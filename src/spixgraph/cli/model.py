@@ -200,8 +200,9 @@ def _lines(version: Version, lineage: dict[str, Any]) -> Iterator[tuple[str, str
     yield "aliases", ", ".join(version.aliases) or "none"
     for key in ("bundle_sha256", "data_sha256", "code_sha256", "bento"):
         yield key, version.tags.get(key, "not known")
-    clean = "" if lineage.get("git_clean") else " and changes that are not committed"
-    yield "git revision", lineage.get("git_revision", "not known") + clean
+    revision = lineage.get("git_revision")
+    changed = "" if lineage.get("git_clean") else " and changes that are not committed"
+    yield "git revision", f"{revision}{changed}" if revision else "not known"
     yield "MLflow run", str(lineage.get("run_id") or "not known")
     for group in ("data", "graphs", "checkpoints"):
         yield from lineage.get(group, {}).items()

@@ -89,14 +89,22 @@ class NodeModel:
         )
 
 
-def open_model(bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> NodeModel:
+def open_model(
+    bundle: Bundle,
+    *,
+    device: Device = "auto",
+    threads: int | None = None,
+    gpu_memory_bytes: int | None = None,
+) -> NodeModel:
     """Open the network of a bundle; errors as of `OnnxPredictor`."""
     card = bundle.card
     return NodeModel(
         recipe=bundle.recipe,
         node_scaling=_scaling(card.node_features),
         edge_scaling=_scaling(card.edge_features),
-        predictor=OnnxPredictor(bundle.model_path, device=device, threads=threads),
+        predictor=OnnxPredictor(
+            bundle.model_path, device=device, threads=threads, gpu_memory_bytes=gpu_memory_bytes
+        ),
         class_ids=np.array([c.id for c in card.classes], np.uint8),
         card=card,
         n_layers=card.n_layers,

@@ -33,6 +33,8 @@ class OnnxPredictor:
         "auto" takes a GPU where one works and else the CPU.
     threads : int, optional
         CPU threads of one prediction; by default one per core.
+    gpu_memory_bytes : int, optional
+        Most memory that onnxruntime's arena may take on a GPU; by default all there is.
 
     Raises
     ------
@@ -43,13 +45,20 @@ class OnnxPredictor:
     """
 
     def __init__(
-        self, model_path: Path, *, device: Device = "auto", threads: int | None = None
+        self,
+        model_path: Path,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        gpu_memory_bytes: int | None = None,
     ) -> None:
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device must be auto, cpu or cuda, got {device!r}")
         if threads is not None and threads < 1:
             raise InputError(f"threads must be >= 1, got {threads}")
-        self._session = _open_session(model_path, device, threads or 0)
+        if gpu_memory_bytes is not None and gpu_memory_bytes < 1:
+            raise InputError(f"gpu_memory_bytes must be >= 1, got {gpu_memory_bytes}")
+        self._session = _open_session(model_path, device, threads or 0, gpu_memory_bytes)
         self._inputs = [node.name for node in self._session.get_inputs()]
         widths = [node.shape[1] for node in self._session.get_inputs() if node.name == "nbr"]
         self._width = widths[0] if widths else 8
@@ -109,13 +118,13 @@ def _run_options() -> Any:
     return options
 
 
-def _open_session(path: Path, device: Device, threads: int) -> Any:
+def _open_session(path: Path, device: Device, threads: int, gpu_memory_bytes: int | None) -> Any:
     if not path.is_file():
         raise InputError(f"{path} does not exist")
     if device == "cpu" or (device == "auto" and not _gpu_is_there()):
         return _session(path, [_CPU], threads)
     why = _preload_cuda()
-    session = _session(path, [_CUDA, _CPU], threads)
+    session = _session(path, [(_CUDA, cuda_options(gpu_memory_bytes)), _CPU], threads)
     if _CUDA in session.get_providers():
         return session
     if device == "cuda":
@@ -128,7 +137,19 @@ def _open_session(path: Path, device: Device, threads: int) -> Any:
     return session
 
 
-def _session(path: Path, providers: list[str], threads: int) -> Any:
+def cuda_options(gpu_memory_bytes: int | None) -> dict[str, str]:
+    """Return the options of the CUDA provider.
+
+    Graphs differ in size, and an arena that grows by powers of two would take up to twice what the
+    largest needs; one with a limit would then fail below it.
+    """
+    options = {"arena_extend_strategy": "kSameAsRequested"}
+    if gpu_memory_bytes is not None:
+        options["gpu_mem_limit"] = str(gpu_memory_bytes)
+    return options
+
+
+def _session(path: Path, providers: list[Any], threads: int) -> Any:
     """Open with the arena, which saves two thirds of the memory of a run and a third of its time.
 
     Measured against none on 40,000 nodes, 8 layers of 64. Threads that wait do not spin.

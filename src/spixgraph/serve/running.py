@@ -67,6 +67,7 @@ def start_running(
         version=version,
         device=settings.device,
         max_memory_bytes=settings.max_memory_bytes,
+        gpu_memory_bytes=settings.gpu_memory_bytes,
     )
     state = settings.state or Path(tempfile.mkdtemp(prefix="spixgraph-jobs-"))
     table = JobTable(state / "jobs.sqlite")
@@ -78,6 +79,7 @@ def start_running(
         device=settings.device,
         max_memory_bytes=settings.max_memory_bytes,
         max_pixels=settings.max_job_pixels,
+        gpu_memory_bytes=settings.gpu_memory_bytes,
         roots=[str(root) for root in settings.roots],
         remote_roots=list(settings.remote_roots),
         idle_s=WORKER_IDLE_S,

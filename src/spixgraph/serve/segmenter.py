@@ -227,11 +227,16 @@ def require_pixels_of_job(n_pixels: int, max_pixels: int) -> None:
 
 
 def open_segmenter(
-    path: Path, *, version: str, device: Device = "auto", max_memory_bytes: int | None = None
+    path: Path,
+    *,
+    version: str,
+    device: Device = "auto",
+    max_memory_bytes: int | None = None,
+    gpu_memory_bytes: int | None = None,
 ) -> Segmenter:
     """Verify a bundle, open its network and try it out."""
     bundle = load_bundle(path)
-    model = open_model(bundle, device=device)
+    model = open_model(bundle, device=device, gpu_memory_bytes=gpu_memory_bytes)
     segmenter = Segmenter(bundle, bundle_sha256(path), version, model, max_memory_bytes)
     segmenter.try_out()
     return segmenter

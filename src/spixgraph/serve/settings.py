@@ -50,6 +50,8 @@ class ServeSettings:
         its answer.
     max_memory_bytes : int, optional
         Predicted peak that one image may have; by default what the machine has free.
+    gpu_memory_bytes : int, optional
+        Most memory that onnxruntime may take on the GPU, in the service and again in a job.
     keep_hours : float
         How long the result of a job is kept.
     """
@@ -68,6 +70,7 @@ class ServeSettings:
     body_timeout_s: float = 30.0
     idle_timeout_s: float = 30.0
     max_memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
     keep_hours: float = 168.0
 
 
@@ -81,7 +84,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> ServeSettings
     """
     env = os.environ if environment is None else environment
     plain = ServeSettings()
-    memory = env.get("SPIXGRAPH_MAX_MEMORY_MB")
     return ServeSettings(
         max_body_bytes=round(_number(env, "MAX_BODY_MB", plain.max_body_bytes / 1e6) * 1e6),
         device=_device(env.get("SPIXGRAPH_DEVICE", plain.device)),
@@ -98,7 +100,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> ServeSettings
         timeout_s=_number(env, "TIMEOUT_S", plain.timeout_s),
         body_timeout_s=_number(env, "BODY_TIMEOUT_S", plain.body_timeout_s),
         idle_timeout_s=_number(env, "IDLE_TIMEOUT_S", plain.idle_timeout_s),
-        max_memory_bytes=None if memory is None else round(_number(env, "MAX_MEMORY_MB", 0) * 1e6),
+        max_memory_bytes=_bytes(env, "MAX_MEMORY_MB"),
+        gpu_memory_bytes=_bytes(env, "GPU_MEMORY_MB"),
         keep_hours=_number(env, "KEEP_HOURS", plain.keep_hours),
     )
 
@@ -112,6 +115,10 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0 < value < 1e12:
         raise InputError(f"SPIXGRAPH_{name} must be a number > 0, got {text!r}")
     return value
+
+
+def _bytes(env: Mapping[str, str], name: str) -> int | None:
+    return round(_number(env, name, 0) * 1e6) if f"SPIXGRAPH_{name}" in env else None
 
 
 def _device(text: str) -> "Device":

@@ -120,3 +120,18 @@ def test_nothing_is_printed(model, device):
     command = [sys.executable, "-c", code, str(model), device]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_the_arena_of_a_gpu_grows_by_what_is_asked_for_up_to_the_limit(model):
+    assert onnx_predictor.cuda_options(None) == {"arena_extend_strategy": "kSameAsRequested"}
+    assert onnx_predictor.cuda_options(2_000_000_000)["gpu_mem_limit"] == "2000000000"
+    with pytest.raises(InputError, match="gpu_memory_bytes must be >= 1, got 0"):
+        OnnxPredictor(model, gpu_memory_bytes=0)
+
+
+@pytest.mark.skipif(not onnx_predictor._gpu_is_there(), reason="there is no GPU")
+def test_a_gpu_session_has_the_options(model):
+    limited = onnx_predictor.cuda_options(2_000_000_000)
+    session = OnnxPredictor(model, device="cuda", gpu_memory_bytes=2_000_000_000)._session
+    given = session.get_provider_options()["CUDAExecutionProvider"]
+    assert limited.items() <= given.items()

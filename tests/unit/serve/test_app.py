@@ -448,6 +448,8 @@ def test_service_needs_neither_torch_nor_mlflow():
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['mlflow'] = None\n"
         "import spixgraph.serve.service, spixgraph.serve.app, spixgraph.serve.jobs.worker\n"
+        "heavy = {'matplotlib', 'sklearn', 'pandas', 'dask', 'onnx', 'IPython', 'networkx'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

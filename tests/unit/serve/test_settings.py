@@ -24,12 +24,14 @@ def test_all_can_be_set(tmp_path):
         "SPIXGRAPH_BODY_TIMEOUT_S": "6",
         "SPIXGRAPH_IDLE_TIMEOUT_S": "9",
         "SPIXGRAPH_MAX_MEMORY_MB": "7",
+        "SPIXGRAPH_GPU_MEMORY_MB": "2000",
         "SPIXGRAPH_KEEP_HOURS": "8",
     }
     assert read_settings(env) == ServeSettings(
         max_body_bytes=1_500_000, device="cpu", keys=keys, roots=(tmp_path, tmp_path),
         state=tmp_path / "new", samples=tmp_path, queue=3, max_jobs=4, timeout_s=5.0,
-        body_timeout_s=6.0, idle_timeout_s=9.0, max_memory_bytes=7_000_000, keep_hours=8.0,
+        body_timeout_s=6.0, idle_timeout_s=9.0, max_memory_bytes=7_000_000,
+        gpu_memory_bytes=2_000_000_000, keep_hours=8.0,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class Orders:
         Of the worker.
     state, bundle : str
         Folders of jobs and of the model.
-    version, device, max_memory_bytes
+    version, device, max_memory_bytes, gpu_memory_bytes
         As of `open_segmenter`.
     max_pixels : int
         Of an image.
@@ -76,6 +76,7 @@ class Orders:
     device: Any
     max_memory_bytes: int | None
     max_pixels: int
+    gpu_memory_bytes: int | None
     roots: list[str]
     remote_roots: list[str]
     idle_s: float
@@ -211,6 +212,7 @@ class Worker:
                 version=orders.version,
                 device=orders.device,
                 max_memory_bytes=orders.max_memory_bytes,
+                gpu_memory_bytes=orders.gpu_memory_bytes,
             )
         return self._segmenter
 
