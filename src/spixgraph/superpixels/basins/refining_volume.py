@@ -141,11 +141,11 @@ def _count(near: tuple[int, ...], label: int) -> int:
 @kernel
 def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> np.int64:
     """Tell which voxels around one have a label: 27 bits in scan order, not that of itself."""
-    bits, k = np.int64(0), 0
+    bits, k = 0, 0
     for plane in (at - n_yx, at, at + n_yx):
         for middle in (plane - n_x, plane, plane + n_x):
             for place in (middle - _1, middle, middle + _1):
-                bits |= np.int64(flat[place] == own) << k
+                bits |= int(flat[place] == own) << k
                 k += 1
     return bits & ~_CENTRE
 
@@ -153,7 +153,7 @@ def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> np.int64:
 @kernel
 def _is_whole(bits: np.int64) -> bool:
     """Tell if voxels around one, as bits, touch each other, by corners at least; one is needed."""
-    reached, before = bits & -bits, np.int64(0)
+    reached, before = bits & -bits, 0
     while reached != before:
         before = reached
         reached = _grown(reached) & bits
