@@ -38,7 +38,7 @@ benchmark-accuracy: env ## accuracy and cost on many sets: make benchmark-accura
 	python -m benchmarks.accuracy $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 benchmark-engine: env ## speed, memory and ceiling of the engine: make benchmark-engine DATA=path/to/sets [ARGS="--max-mp 2000"], or ARGS=--quick
-	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark]' || true
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark]' || true  # the page names opponents that are not there
 	python -m benchmarks.engine $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 report: env ## write reports/ again from the stored evaluation
