@@ -88,6 +88,11 @@ class NodeTraining(_Strict):
     weight_decay: float = Field(default=1e-4, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     max_minutes: float | None = Field(default=None, gt=0)
+    node_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(),
+        description="further graphs of each training image, with so many times the nodes; half of "
+        "the steps see one of them. Not for the paper network",
+    )
 
 
 class CnnTraining(_Strict):

@@ -2,8 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from spixgraph.arrays import LabelsZYX
@@ -113,6 +115,27 @@ def load_pixel_samples(run: Run, items: tuple[PreparedItem, ...]) -> list[PixelS
     """Read what the pixel decoder learns from, of these items."""
     folder = run.layout.graphs("rag")
     return [load_samples(folder / f"{item.id}.zarr" / _SAMPLES) for item in items]
+
+
+def graphs_of_other_sizes(
+    run: Run, items: tuple[PreparedItem, ...], factors: Sequence[float]
+) -> tuple[list[RegionGraph], list[PixelSamples]]:
+    """Make graphs of images anew, with so many times the usual number of nodes, and their samples.
+
+    They are not kept: to make them takes as long as one image of the same size.
+    """
+    usual, n_classes = recipe_for(run, "rag").nodes_per_megapixel, load_prepared(run).n_classes
+    graphs, samples = [], []
+    for item, factor in product(items, factors):
+        mask = true_mask(run, item)
+        with open_item(run, item) as source, TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.zarr"
+            workers = os.cpu_count() or 1
+            stream_graph(source, path, nodes_per_megapixel=factor * usual, workers=workers)
+            graph = load_graph(path)
+            graphs.append(with_targets(graph, load_labels(path / "labels"), mask, n_classes))
+            samples.append(image_samples(source, StreamedGraph.open(path), mask))
+    return graphs, samples
 
 
 def _image_key(item: PreparedItem) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, read_json, sha256_file, sha256_json, write_json
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
-from spixgraph.stages.graphs import load_graphs, load_pixel_samples
+from spixgraph.stages.graphs import graphs_of_other_sizes, load_graphs, load_pixel_samples
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
 from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.train.checkpoints import save_checkpoint
@@ -155,12 +155,17 @@ def _fit(
         return train_cnn(
             images["train"], images["val"], settings, n_classes=prepared.n_classes, **common
         )
-    samples = None
+    graphs, samples = load_graphs(run, recipe_of(model), train), None
     if model != "paper":
-        samples = load_pixel_samples(run, train), load_pixel_samples(run, val)
+        pixels = load_pixel_samples(run, train)
+        if factors := settings.node_factors:
+            others, their_pixels = graphs_of_other_sizes(run, train, factors)
+            graphs = graphs * len(factors) + others
+            pixels = pixels * len(factors) + their_pixels
+        samples = pixels, load_pixel_samples(run, val)
     return train_node_net(
         model,
-        load_graphs(run, recipe_of(model), train),
+        graphs,
         load_graphs(run, recipe_of(model), val),
         settings,
         samples=samples,

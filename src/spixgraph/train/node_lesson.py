@@ -35,6 +35,7 @@ class NodeLesson:
         On `device`.
     scalings : Scalings
     train, val : sequence of RegionGraph
+        One that is several times in `train` is drawn more often.
     samples : two sequences of PixelSamples, or None
         Of `train` and `val`; None for a network without a decoder.
     augmented : bool
@@ -62,12 +63,13 @@ class NodeLesson:
         self.augmented = augmented
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
-        known = [pixels_per_class(g).any() for g in train]
-        self.train = [
-            sample_of(g, p, scalings, own_share=0.0, n_layers=n_layers)
-            for g, p, k in zip(train, pixels[0], known, strict=True)
-            if k
-        ]
+        known = {id(g): pixels_per_class(g).any() for g in train}
+        made = {
+            id(g): sample_of(g, p, scalings, own_share=0.0, n_layers=n_layers)
+            for g, p in zip(train, pixels[0], strict=True)
+            if known[id(g)]
+        }
+        self.train = [made[id(g)] for g in train if known[id(g)]]  # a repeated graph is held once
         self.val = [
             sample_of(g, p, scalings, own_share=OWN_SHARE, n_layers=n_layers)
             for g, p in zip(val, pixels[1], strict=True)
