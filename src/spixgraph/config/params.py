@@ -82,6 +82,9 @@ class NodeTraining(_Strict):
 
     hidden: int = Field(default=64, gt=0)
     layers: int = Field(default=6, ge=0)
+    members: int = Field(
+        default=1, gt=0, description="networks whose answers are averaged; each is trained"
+    )
     epochs: int = Field(default=40, gt=0, description="of 10 steps or more")
     patience: int = Field(default=20, gt=0, description="epochs without a better validation IoU")
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -138,9 +141,9 @@ class TrainSection(_Strict):
     threads: int = Field(
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
-    gnn: NodeTraining = NodeTraining()
+    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0))
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
-    mlp: NodeTraining = NodeTraining(layers=0)
+    mlp: NodeTraining = NodeTraining(layers=0, members=3, node_factors=(0.5, 2.0))
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()
     boosting: BoostingTraining = BoostingTraining()

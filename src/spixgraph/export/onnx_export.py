@@ -79,7 +79,7 @@ def export_onnx(net: NodeNet, path: Path) -> None:
             dynamo=True,
             verbose=False,
             input_names=list(inputs),
-            output_names=list(_OUTPUTS[: 1 + (net.decoder is not None)]),
+            output_names=list(_OUTPUTS[: 1 + (net.n_pixel_columns > 0)]),
             dynamic_shapes=_dynamic_shapes(),
         )
     net.train(was_training)

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import nn
 
 from spixgraph.errors import InputError
+from spixgraph.nets.committee import Committee
 from spixgraph.nets.node_net import NodeNet
 
 NodeNetKind = Literal["gnn", "mlp", "paper"]
@@ -22,6 +23,7 @@ def build_node_net(
     dropout: float,
     n_pixel_columns: int = 0,
     table_width: int = 8,
+    members: int = 1,
 ) -> NodeNet:
     """Build the node network `kind` with fresh weights from torch's generator.
 
@@ -40,6 +42,8 @@ def build_node_net(
         Columns of a pixel that the decoder sees; 0 for a network without a decoder.
     table_width : int
         Neighbours per row of the table that the exported network reads.
+    members : int
+        Networks whose answers are averaged.
 
     Raises
     ------
@@ -51,6 +55,7 @@ def build_node_net(
         "n_classes": n_classes,
         "hidden": hidden,
         "table_width": table_width,
+        "members": members,
     }
     others = {
         "layers": layers,
@@ -62,16 +67,20 @@ def build_node_net(
             "sizes must be >= 1, layers and numbers of columns >= 0 and dropout in 0..1, "
             f"got {sizes}, {others}, dropout={dropout}"
         )
-    return _node_net_class(kind)(
-        n_features=n_features,
-        n_edge_features=n_edge_features,
-        n_classes=n_classes,
-        hidden=hidden,
-        layers=layers,
-        dropout=dropout,
-        n_pixel_columns=n_pixel_columns,
-        table_width=table_width,
-    )
+    nets = [
+        _node_net_class(kind)(
+            n_features=n_features,
+            n_edge_features=n_edge_features,
+            n_classes=n_classes,
+            hidden=hidden,
+            layers=layers,
+            dropout=dropout,
+            n_pixel_columns=n_pixel_columns,
+            table_width=table_width,
+        )
+        for _ in range(members)
+    ]
+    return nets[0] if members == 1 else Committee(nets)
 
 
 def _node_net_class(kind: str) -> Callable[..., NodeNet]:

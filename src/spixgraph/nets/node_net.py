@@ -1,7 +1,5 @@
 """What every network on region graphs has in common."""
 
-from abc import abstractmethod
-
 from torch import Tensor, nn
 
 from spixgraph.nets.decoder import PixelDecoder
@@ -16,7 +14,7 @@ class NodeNet(nn.Module):
     since onnxruntime's ScatterND with reduction gives wrong rows on several threads.
 
     A network of a kind is what `embed` and `table_embed` do, and the `head` that makes logits of
-    it.
+    it; a committee asks others instead.
 
     Parameters
     ----------
@@ -54,6 +52,11 @@ class NodeNet(nn.Module):
             if n_pixel_columns
             else None
         )
+
+    @property
+    def members(self) -> "tuple[NodeNet, ...]":
+        """Networks that are trained each on its own; this one alone, but for a committee."""
+        return (self,)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to logits.
@@ -96,13 +99,13 @@ class NodeNet(nn.Module):
         table = Table(nbr, slot, owner, hub, hub_of_node, degree)
         return self._outputs(self.table_embed(x, edge_attr, table))
 
-    @abstractmethod
     def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to (n, hidden), by scatter."""
+        raise NotImplementedError
 
-    @abstractmethod
     def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
         """Map a graph to (n, hidden), by gathers."""
+        raise NotImplementedError
 
     def _outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
         if self.decoder is None:

@@ -78,14 +78,21 @@ class NodeLesson:
         area = sum(pixels_per_class(g).sum(0) for g in train)
         self.weights = class_weights(np.asarray(area, np.float64)).to(device)
         self.passes = math.ceil(MIN_STEPS / len(self.train))
-        self.n_steps = min(self.passes * len(self.train), MAX_STEPS)
+        self.n_samples = min(self.passes * len(self.train), MAX_STEPS)
+        self.n_steps = self.n_samples * len(net.members)
 
     def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
-        """One graph per step, each as often as any other, or at most once."""
+        """One graph per step, each as often as any other, or at most once.
+
+        Each member of a committee takes its own step on its own view of the graph, so that memory
+        is that of one.
+        """
         order = np.concatenate([rng.permutation(len(self.train)) for _ in range(self.passes)])
-        for number in order[: self.n_steps]:
+        for number in order[: self.n_samples]:
             sample = self.train[number].to(self.device)
-            yield self._loss(self._seen(sample, draw_view(rng)) if self.augmented else sample)
+            for member in self.net.members:
+                seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
+                yield self._loss(member, seen)
 
     @torch.no_grad()
     def confusion(self) -> Int64:
@@ -116,9 +123,9 @@ class NodeLesson:
             true = one_hot(sample.classes[known].long(), self.net.n_classes)
             yield decoded[known].cpu().numpy(), (true * area[:, None]).cpu().numpy()
 
-    def _loss(self, sample: Sample) -> Tensor:
+    def _loss(self, net: NodeNet, sample: Sample) -> Tensor:
         """Error of the superpixels, and of the pixels where the network decodes them."""
-        logits, decoded = outputs_of(self.net, sample)
+        logits, decoded = outputs_of(net, sample)
         loss = area_loss(logits, sample.target, sample.area, self.weights)
         if decoded is None:
             return loss

@@ -129,6 +129,7 @@ def train_node_net(
         "dropout": params.dropout,
         "n_pixel_columns": len(scalings.pixels.names) if scalings.pixels else 0,
         "table_width": _table_width(train),
+        "members": params.members,
     }
     print_of_run = fingerprint(
         {

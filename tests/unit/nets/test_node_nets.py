@@ -36,6 +36,34 @@ def build(kind: str, *, layers: int = 3) -> NodeNet:
     return net.eval()
 
 
+def committee(kind: str) -> NodeNet:
+    torch.manual_seed(0)
+    columns = 0 if kind == "paper" else 5
+    return build_node_net(
+        kind, n_features=7, n_edge_features=4, n_classes=3, hidden=16, layers=2, dropout=0.0,
+        n_pixel_columns=columns, members=3,
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_committee_says_the_mean_of_its_members(kind: str) -> None:
+    n, edges = GRAPHS["dense"]
+    x, edge_index, edge_attr = tensors(n, edges)
+    net = committee(kind)
+    said = [member.outputs(x, edge_index, edge_attr) for member in net.members]
+    assert len(said) == 3
+    assert not torch.equal(said[0][0], said[1][0])
+    table = [torch.from_numpy(a) for a in neighbour_table(edges, n).as_inputs().values()]
+    by_table = net.forward_table(x, edge_attr, *table)
+    for k, both in enumerate(zip(net.outputs(x, edge_index, edge_attr), by_table, strict=True)):
+        wanted = sum(answer[k] for answer in said) / 3
+        for found in both:
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert torch.equal(net(x, edge_index, edge_attr), net.outputs(x, edge_index, edge_attr)[0])
+    assert n_parameters(net) == sum(n_parameters(member) for member in net.members)
+
+
 def tensors(n: int, edges: Int64) -> tuple[Tensor, Tensor, Tensor]:
     rng = np.random.default_rng(1)
     x, edge_attr = random_arrays(rng, n, edges.shape[1], features=7, edge_features=4)

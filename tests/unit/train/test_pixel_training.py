@@ -110,10 +110,29 @@ def test_epochs_are_of_like_length(n_graphs: int, wanted: set[int]) -> None:
     scalings = Scalings(Scaling.identity(names), Scaling.identity(edge_names))
     lesson = NodeLesson(net, scalings, graphs, graphs[:1], None, augmented=False, device=CPU)
     seen: list[int] = []
-    lesson._loss = lambda sample: seen.append(id(sample.x)) or torch.zeros(())  # type: ignore[method-assign,func-returns-value]
+    lesson._loss = lambda net, sample: seen.append(id(sample.x)) or torch.zeros(())  # type: ignore[method-assign,func-returns-value]
     assert len(list(lesson.losses(np.random.default_rng(0)))) == lesson.n_steps
     assert 10 <= lesson.n_steps <= 24
     assert {seen.count(id(sample.x)) for sample in lesson.train} == wanted
+
+
+def test_each_member_of_a_committee_takes_its_own_steps() -> None:
+    graphs = [toy_graph(s, side=4) for s in range(3)]
+    net = build_node_net(
+        "mlp", n_features=5, n_edge_features=3, n_classes=2, hidden=4, layers=0, dropout=0.0,
+        members=2,
+    )  # fmt: skip
+    names, edge_names = graphs[0].feature_names, graphs[0].edge_feature_names
+    scalings = Scalings(Scaling.identity(names), Scaling.identity(edge_names))
+    lesson = NodeLesson(net, scalings, graphs, graphs[:1], None, augmented=True, device=CPU)
+    losses = lesson.losses(np.random.default_rng(0))
+    for turn in range(lesson.n_steps):
+        net.zero_grad()
+        torch.autograd.backward(next(losses))
+        learned = [any(p.grad is not None for p in m.parameters()) for m in net.members]
+        assert learned == [turn % 2 == 0, turn % 2 == 1]
+    assert next(losses, None) is None
+    assert lesson.n_steps == 2 * 12
 
 
 def test_decoder_comes_back_from_a_checkpoint(tmp_path: Path) -> None:

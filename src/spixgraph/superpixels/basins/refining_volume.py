@@ -139,7 +139,7 @@ def _count(near: tuple[int, ...], label: int) -> int:
 
 
 @kernel
-def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> np.int64:
+def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> int:
     """Tell which voxels around one have a label: 27 bits in scan order, not that of itself."""
     bits, k = 0, 0
     for plane in (at - n_yx, at, at + n_yx):
@@ -151,7 +151,7 @@ def _bits(flat: Array, at: int, n_x: int, n_yx: int, own: int) -> np.int64:
 
 
 @kernel
-def _is_whole(bits: np.int64) -> bool:
+def _is_whole(bits: int) -> bool:
     """Tell if voxels around one, as bits, touch each other, by corners at least; one is needed."""
     reached, before = bits & -bits, 0
     while reached != before:
@@ -161,7 +161,7 @@ def _is_whole(bits: np.int64) -> bool:
 
 
 @kernel
-def _grown(bits: np.int64) -> np.int64:
+def _grown(bits: int) -> int:
     """Add the neighbours of the voxels of a cube."""
     bits |= (bits << 1 & _NOT_FIRST_X) | (bits >> 1 & _NOT_LAST_X)
     bits |= (bits << 3 & _NOT_FIRST_Y) | (bits >> 3 & _NOT_LAST_Y)
