@@ -36,7 +36,7 @@ _LABEL_BYTES_ON_DISK = 0.5
 _MASK_BYTES_ON_DISK = 0.1
 # Of a processor, per pixel and per node: measured once by `benchmarks.segment` with a network of 6
 # layers of 64, not on this machine; half as long or twice as long is likely elsewhere.
-_GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 130.0, 6.0, 42.0, 10.0
+_GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 6.0, 42.0, 10.0
 _NODE_NS = 20_000.0
 
 
@@ -116,8 +116,8 @@ def plan_segment(
     least = math.ceil(need.plan(1, SMALLEST_PART).peak_bytes / 1e6)
     raise ResourceError(
         f"segmenting {source.info.shape_zyxc} (Z, Y, X, C) needs {least} MB at least, "
-        f"--max-memory allows {(max_bytes or 0) / 1e6:.0f} MB; allow {least} MB, or take a region "
-        "of interest (--roi)"
+        f"the limit allows {(max_bytes or 0) / 1e6:.0f} MB; allow {least} MB (--max-memory), or "
+        "take a region of interest (--roi)"
     )
 
 

@@ -168,7 +168,7 @@ def test_addresses_that_cannot_be_met(monkeypatch):
 
 def test_control_c_ends_the_workers_too(tmp_path):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, pixels_of((1, 512, 512, 1))[0, ..., 0].repeat(32, axis=0))
+    tifffile.imwrite(path, pixels_of((1, 512, 512, 1))[0, ..., 0].repeat(64, axis=0))
     out = tmp_path / "g.zarr"
     code = "from spixgraph.cli import main; main()"
     command = [sys.executable, "-c", code, "graph", path, out, "--dask", "local", "--workers", "2"]

@@ -148,7 +148,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on(tmp_path, many_strips):
 
 
 def test_control_c_is_one_line_that_says_how_to_go_on(tmp_path):
-    pixels = np.tile(pixels_of((1, 1024, 512, 1))[0, ..., 0], (17, 1))
+    pixels = np.tile(pixels_of((1, 1024, 512, 1))[0, ..., 0], (40, 1))
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     out = tmp_path / "g.zarr"
     code = "from spixgraph.cli import main; main()"
