@@ -43,7 +43,7 @@ def test_answers_are_as_the_document_says(tmp_path):
         here = Path(__file__).with_name("openapi_hooks.py")
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=200,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": str(here)},
+            env={**os.environ, "SCHEMATHESIS_HOOKS": str(here), "PYTHONPATH": str(here.parents[2])},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
         assert served.left_behind() == []
