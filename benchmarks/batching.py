@@ -51,6 +51,7 @@ def main(bundle: Path) -> None:
             many = np.tile(x, (n, 1))
             shifted = np.concatenate([edges + i * len(x) for i in range(n)], axis=1)
             attrs = np.tile(attr, (n, 1))
+            # B023: both are called before the loop goes on
             one_call = seconds(lambda: network.outputs(many, shifted, attrs))  # noqa: B023
             calls = seconds(lambda: [network.outputs(x, edges, attr) for _ in range(n)])  # noqa: B023
             click.echo(

@@ -101,11 +101,11 @@ class NodeNet(nn.Module):
 
     def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to (n, hidden), by scatter."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abstract: a committee has members that do it
 
     def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
         """Map a graph to (n, hidden), by gathers."""
-        raise NotImplementedError
+        raise NotImplementedError  # see `embed`
 
     def _outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
         if self.decoder is None:

@@ -39,13 +39,9 @@ def test_the_peak_is_what_was_predicted(shape, dtype, kind, nodes, workers):
     script = Path(__file__).with_name("measure_peak.py")
     arguments = [str(v) for v in (*shape, dtype, kind, nodes, workers)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    for _ in range(3):  # a peak differs between runs by how the allocator's arenas fall
-        done = subprocess.run(
-            [sys.executable, script, *arguments],
-            env=env, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        if int(done.stdout) == pytest.approx(predicted, rel=0.2):
-            return
+    done = subprocess.run(
+        [sys.executable, script, *arguments], env=env, capture_output=True, text=True, check=True
+    )
     assert int(done.stdout) == pytest.approx(predicted, rel=0.2)
 
 
