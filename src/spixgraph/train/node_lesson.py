@@ -84,15 +84,20 @@ class NodeLesson:
     def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
         """One graph per step, each as often as any other, or at most once.
 
-        Each member of a committee takes its own step on its own view of the graph, so that memory
-        is that of one.
+        Each member of a committee takes steps of its own, on views of graphs in an order of its
+        own, so that members err apart; memory is that of one.
         """
-        order = np.concatenate([rng.permutation(len(self.train)) for _ in range(self.passes)])
-        for number in order[: self.n_samples]:
-            sample = self.train[number].to(self.device)
-            for member in self.net.members:
+        orders = [self._order(rng) for _ in self.net.members]
+        for numbers in zip(*orders, strict=True):
+            for member, number in zip(self.net.members, numbers, strict=True):
+                sample = self.train[number].to(self.device)
                 seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
                 yield self._loss(member, seen)
+
+    def _order(self, rng: np.random.Generator) -> list[int]:
+        """Draw the graphs of the steps of an epoch."""
+        rounds = [rng.permutation(len(self.train)) for _ in range(self.passes)]
+        return list(map(int, np.concatenate(rounds)[: self.n_samples]))
 
     @torch.no_grad()
     def confusion(self) -> Int64:
