@@ -18,6 +18,7 @@ from spixgraph.nets.node_net import NodeNet
 from spixgraph.train.losses import area_loss, class_weights
 from spixgraph.train.node_sample import Sample, outputs_of, pixels_per_class, sample_of
 from spixgraph.train.temperature import Judged
+from spixgraph.train.window import draw_window
 
 MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
@@ -43,6 +44,8 @@ class NodeLesson:
     device : torch.device
     n_layers : int, optional
         Message passing layers of `net`, where graphs may be cut into parts; see `node_sample`.
+    nodes_per_step : int, optional
+        Learn from windows of so many superpixels; without it, from whole graphs.
     """
 
     def __init__(
@@ -56,11 +59,13 @@ class NodeLesson:
         augmented: bool,
         device: torch.device,
         n_layers: int | None = None,
+        nodes_per_step: int | None = None,
     ) -> None:
         self.net = net
         self.device = device
         self.scalings = scalings
         self.augmented = augmented
+        self.nodes_per_step = nodes_per_step
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
         known = {id(g): pixels_per_class(g).any() for g in train}
@@ -90,9 +95,15 @@ class NodeLesson:
         orders = [self._order(rng) for _ in self.net.members]
         for numbers in zip(*orders, strict=True):
             for member, number in zip(self.net.members, numbers, strict=True):
-                sample = self.train[number].to(self.device)
+                sample = self._drawn(self.train[number], rng).to(self.device)
                 seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
                 yield self._loss(member, seen)
+
+    def _drawn(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Take a window of a graph, or all of it."""
+        if self.nodes_per_step is None:
+            return sample
+        return draw_window(sample, self.nodes_per_step, rng)
 
     def _order(self, rng: np.random.Generator) -> list[int]:
         """Draw the graphs of the steps of an epoch."""

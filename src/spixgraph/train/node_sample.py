@@ -43,6 +43,8 @@ class Sample:
         Standardised columns of sampled pixels; float32 on the device of the network.
     classes : (n, m) uint8
         Of the sampled pixels, 255 is not annotated.
+    place : (n, 3) float32
+        Centroids in pixels.
     own : ColumnMap or None
         From `x` to columns that the image itself standardises.
     parts : tuple of Part
@@ -56,6 +58,7 @@ class Sample:
     area: Tensor
     pixels: Tensor | None
     classes: Tensor
+    place: Tensor
     own: ColumnMap | None
     parts: tuple["Part", ...] = ()
 
@@ -222,6 +225,7 @@ def sample_of(
         area=torch.from_numpy((annotated * graph.n_pixels).astype(np.float32)),
         pixels=values,
         classes=torch.from_numpy(classes),
+        place=torch.from_numpy(graph.centroid_px.astype(np.float32)),
         own=own,
         parts=() if n_layers is None else parts_of(graph, n_layers=n_layers, max_nodes=MAX_NODES),
     )
