@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import linear, relu
 
+from spixgraph.nets.messages import Edges, message_sums
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.nets.table import Table, with_row
 
@@ -29,8 +30,7 @@ class EdgeMeanConv(nn.Module):
     Shapes
     ------
     x : (n, hidden) float32
-    edge_index : (2, E) int64
-    edge_attr : (E, n_edge_features) float32
+    edges : Edges, with (E, n_edge_features) float32 columns
     returns : (n, hidden) float32
     """
 
@@ -48,13 +48,13 @@ class EdgeMeanConv(nn.Module):
             nn.Linear(hidden + width, hidden), nn.ReLU(), nn.Dropout(dropout), last
         )
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, degree: Tensor) -> Tensor:
-        """Scatter form; `degree` (n, 1) counts incoming edges, at least 1."""
+    def forward(self, x: Tensor, edges: Edges, degree: Tensor) -> Tensor:
+        """Form for training; `degree` is that of `edges`."""
         z = self.norm(x)
-        source, target = edge_index
-        from_source = self.source(z).index_select(0, source)
-        message = relu(self.edge(edge_attr) + from_source + self.target(z).index_select(0, target))
-        total = message.new_zeros(len(x), message.shape[1]).index_add(0, target, message)
+        # one product for both ends: z and its gradient are walked once
+        weight = torch.cat([self.source.weight, self.target.weight])
+        bias = torch.cat([self.source.bias, torch.zeros_like(self.source.bias)])
+        total = message_sums(linear(z, weight, bias), self.edge.weight, edges)
         return self._update(x, z, total / degree)
 
     def forward_table(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
@@ -110,11 +110,11 @@ class Gnn(NodeNet):
         self.head = nn.Linear(hidden, n_classes)
 
     def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """Scatter form."""
-        degree = torch.bincount(edge_index[1], minlength=len(x)).clamp(min=1)[:, None]
-        x, degree = self.encoder(x), degree.to(x.dtype)
+        """Form for training."""
+        edges = Edges.of(edge_index, edge_attr, len(x))
+        x, degree = self.encoder(x), edges.degree()
         for conv in self.convs:
-            x = conv(x, edge_index, edge_attr, degree)
+            x = conv(x, edges, degree)
         return self.norm(x)
 
     def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:

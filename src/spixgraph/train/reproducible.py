@@ -10,6 +10,7 @@ long as one.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -31,15 +32,20 @@ def reproducible(seed: int, *, threads: int) -> Iterator[None]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     cudnn = torch.backends.cudnn.deterministic
+    filling: Any = torch.utils.deterministic  # its property is made at run time
+    filled = filling.fill_uninitialized_memory
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.deterministic = True
+        # else every new tensor is written twice, in case a kernel reads what nobody wrote
+        filling.fill_uninitialized_memory = False
         try:
             yield
         finally:
+            filling.fill_uninitialized_memory = filled
             torch.backends.cudnn.deterministic = cudnn
             torch.use_deterministic_algorithms(strict, warn_only=warn_only)
             torch.set_num_threads(threads_before)
