@@ -72,9 +72,9 @@ def predicted_bytes(
     roi : (z, y, x) slices, optional
     """
     z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.pixel_size_um, nodes_per_megapixel)
+    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
     basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
-    blocks = block_plan(basins, info.pixel_size_um)
+    blocks = block_plan(basins, info.spacing_zyx)
     plan = ImagePlan(info, nodes_per_megapixel, np.array([[0.0, 1.0]] * n_channels), blocks)
     region = region_of(grid, roi)
     held = min(SAMPLE_PX, z * y * x) * n_channels * info.dtype.itemsize
