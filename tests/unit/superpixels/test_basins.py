@@ -167,6 +167,22 @@ def test_real_images_get_the_wanted_number_within_ten_per_cent(name):
             assert labels.max() + 1 == pytest.approx(wanted, rel=0.1, abs=1)
 
 
+@pytest.mark.parametrize(("size", "edge"), [(3000, 700), (4200, 900)])
+def test_a_part_of_a_large_uneven_image_stands_for_all_of_it(size, edge):
+    """Patches of texture of other scale and strength, and of nothing, larger than the parts."""
+    rng = np.random.default_rng(size)
+    tile = smooth_noise((1, edge, edge, 1))[0, :, :, 0]
+    image = np.empty((1, size, size, 1), np.float32)
+    for y in range(0, size, edge):
+        for x in range(0, size, edge):
+            place = image[0, y : y + edge, x : x + edge, 0]
+            scale, strength = rng.integers(1, 4), rng.choice([0, 0.3, 0.6, 0.9])
+            texture = np.kron(tile, np.ones((scale, scale), np.float32))
+            place[...] = 0.1 + strength * texture[: place.shape[0], : place.shape[1]]
+    labels = basin_labels(image, nodes_per_megapixel=1500, workers=2)
+    assert labels.max() + 1 == pytest.approx(1500 * labels.size / 1e6, rel=0.1)
+
+
 def test_kernels_compile_where_nothing_can_be_written(tmp_path):
     code = """
 import numba.core.caching as caching

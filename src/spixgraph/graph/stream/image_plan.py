@@ -91,8 +91,8 @@ def plan_image(
     Parameters
     ----------
     source : ImageSource
-        Read in the boxes of `io.sample.sample_boxes`, and five pixels around each, once: 16
-        megapixels, or all of a smaller image.
+        Read in the boxes of `io.sample.sample_boxes`, and five pixels around each, once: all of an
+        image up to 16 megapixels, 8 megapixels of a larger one, 16 of a volume.
     nodes_per_megapixel : float
         Wanted superpixels per million pixels (voxels in a volume), > 0.
     workers : int
