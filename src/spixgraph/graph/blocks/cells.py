@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from spixgraph.arrays import Array
+from spixgraph.graph.blocks.filters import write_hessian
 from spixgraph.superpixels.basins.jit import kernel
 
-_HALF, _QUARTER, _0F = np.float32(0.5), np.float32(0.25), np.float32(0)
+_HALF, _0F = np.float32(0.5), np.float32(0)
 _0, _1 = np.uint64(0), np.uint64(1)
 
 
@@ -124,18 +125,8 @@ def _write_rows(maps: Filtered, z: int, y: int, rows: Array) -> None:
 @kernel
 def _write_textures(maps: Filtered, z: int, y: int, deep: int, share: float, rows: Array) -> None:
     """Write the eigenvalues of the in-plane Hessian and structure tensor."""
-    plane = maps.grey[z + deep]
-    up, line, down = plane[y], plane[y + 1], plane[y + 2]
-    low, high, weak, strong = rows[0], rows[1], rows[2], rows[3]
-    for x in range(low.size):
-        here = line[x + 1]
-        yy = (up[x + 1] - (here + here) + down[x + 1]) * share
-        xx = (line[x] - (here + here) + line[x + 2]) * share
-        yx = ((down[x + 2] - down[x]) - (up[x + 2] - up[x])) * _QUARTER * share
-        middle, lean = (yy + xx) * _HALF, (yy - xx) * _HALF
-        half = np.sqrt(lean * lean + yx * yx)
-        low[x] = middle - half
-        high[x] = middle + half
+    weak, strong = rows[2], rows[3]
+    write_hessian(maps.grey[z + deep], y, share, rows[0], rows[1])
     t_yy, t_yx, t_xx = maps.tensor[0, z, y], maps.tensor[1, z, y], maps.tensor[2, z, y]
     for x in range(weak.size):
         middle, lean = (t_yy[x] + t_xx[x]) * _HALF, (t_yy[x] - t_xx[x]) * _HALF

@@ -74,12 +74,31 @@ def write_products(levels: Array, products: Array) -> None:
 
 
 @kernel
+def write_hessian(grey: Array, y: int, factor: float, low: Array, high: Array) -> None:
+    """Write the eigenvalues of the in-plane Hessian of one line, (X,) float32, times `factor`.
+
+    `grey` (Y', X') reaches one cell further than the line `y`.
+    """
+    up, line, down = grey[y], grey[y + 1], grey[y + 2]
+    for x in range(low.size):
+        here = line[x + 1]
+        yy = (up[x + 1] - (here + here) + down[x + 1]) * factor
+        xx = (line[x] - (here + here) + line[x + 2]) * factor
+        yx = ((down[x + 2] - down[x]) - (up[x + 2] - up[x])) * _QUARTER * factor
+        middle, lean = (yy + xx) * _HALF, (yy - xx) * _HALF
+        half = np.sqrt(lean * lean + yx * yx)
+        low[x] = middle - half
+        high[x] = middle + half
+
+
+@kernel
 def write_edges(
     once: Array, twice: Array, steep: Array, share: float, unit: float, maps: Array
 ) -> None:
-    """Write gradient and band-pass into (2, Z, Y, X) float32, over `unit`.
+    """Write gradient, band-pass and curvatures into (4, Z, Y, X) float32, over `unit`.
 
-    `once` and `twice` are sums of channels and reach 3 and 1 cells further, `steep` is the sum of
+    The curvatures are the eigenvalues of the in-plane Hessian, which tell lines from edges and
+    spots. `once` and `twice` are sums of channels and reach 3 and 1 cells further, `steep` is the sum of
     their squared gradients, `share` (float32) is one over their number.
     """
     deep = 1 if once.shape[0] > twice.shape[0] else 0
@@ -91,6 +110,7 @@ def write_edges(
             for x in range(to_band.size):
                 to_steep[x] = np.sqrt(squares[x] * share) * scale
                 to_band[x] = (fine[x + 3] - line[x + 1]) * share * scale
+            write_hessian(twice[z + deep], y, share * scale, maps[2, z, y], maps[3, z, y])
 
 
 @kernel

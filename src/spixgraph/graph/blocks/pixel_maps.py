@@ -11,13 +11,15 @@ from spixgraph.graph.blocks.pyramid import stretch
 from spixgraph.superpixels.basins.block import Workspace
 from spixgraph.superpixels.basins.levels import TOP, UInt16
 
+_EDGES = ("gradient", "band", "hessian_low", "hessian_high")
+
 
 def pixel_map_names(n_channels: int, n_octaves: int) -> tuple[str, ...]:
-    """Name the maps: ``c0_intensity`` ..., then smoothed channels, gradient and band by octave."""
+    """Name the maps: ``c0_intensity`` ..., then by octave the smoothed channels and `_EDGES`."""
     names = [f"c{c}_intensity" for c in range(n_channels)]
     for octave in range(_n_octaves(n_octaves)):
         names += [f"c{c}_smooth_{octave}" for c in range(n_channels)]
-        names += [f"gradient_{octave}", f"band_{octave}"]
+        names += [f"{name}_{octave}" for name in _EDGES]
     return tuple(names)
 
 
@@ -52,7 +54,7 @@ def pixel_maps(tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Workspace
     for channel, out in zip(tile, maps, strict=False):
         scale_block(channel, halo[0], halo[1], float(TOP), out)
     pyramid = Pyramid(tile, place.size_zyx, plan, work)
-    first, n_each = len(tile), len(tile) + 2
+    first, n_each = len(tile), len(tile) + len(_EDGES)
     for octave in pyramid.octaves(range(1)):
         _write_maps(octave, maps[first : first + n_each])
     for octave in pyramid.octaves(range(1, _n_octaves(plan.n_octaves)), margin=1):
@@ -65,7 +67,7 @@ def pixel_maps(tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Workspace
 
 
 def _write_maps(octave: Octave, out: Float32) -> None:
-    """Write smoothed channels, gradient and band-pass, (C + 2, Z, Y, X)."""
+    """Write smoothed channels and what `_EDGES` names, (C + 4, Z, Y, X)."""
     n_channels = len(octave.twice)
     deep = (len(octave.grey_twice) - octave.shape[0]) // 2
     for twice, to in zip(octave.twice, out, strict=False):
