@@ -12,11 +12,11 @@ from spixgraph.graph.partitions import EdgesByTarget, Partition, partitions
 from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.graph.stream.block_ids import block_ids, blocks_of_graph
 
-MAX_NODES = 32_768
+MAX_NODES = 16_384
 """Most nodes that a network learns from at once. A larger graph is walked in parts, whose
 activations are thrown away and made again for the gradient: a third more time, for memory that
 depends on the part alone."""
-PART_NODES = 16_384
+PART_NODES = 10_240
 """Most nodes of a part, halo included, where the blocks of the graph allow it."""
 
 
