@@ -152,7 +152,7 @@ def _goals(cells: Cells) -> str:
 
 
 def _goal(name: str, limit: float, found: Figure | None) -> tuple[str, str, str, str]:
-    goal = f"<= 1/{1 / limit:.0f}"
+    goal = f"at most 1/{1 / limit:.0f}"
     if found is None:
         return name, goal, UNKNOWN, "not run"
     text = f"1/{1 / found.value:.3g}" if found.value < 1 else f"{found.value:.3g}"
