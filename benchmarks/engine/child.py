@@ -109,7 +109,7 @@ def ceiling(request: Answer) -> Answer:
 
 def _candidates(pixels: Any, info: ImageInfo, nodes: float, threads: int) -> dict[str, list[Any]]:
     """Label an image by each method that can."""
-    size = info.pixel_size_um
+    size = info.spacing_zyx
     ours = basin_labels(pixels, nodes_per_megapixel=nodes, spacing_zyx=size, workers=threads)
     found = {methods.OURS: [ours]}
     for name, (labels, _) in methods.OTHERS.items():

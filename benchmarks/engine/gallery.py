@@ -51,7 +51,7 @@ def draw_gallery(folder: Path, path: Path, budgets: Sequence[float], threads: in
     items = [item for item in read_dataset(folder).items if item.split != "test"]
     with open_image(items[0].image, pixel_size_um=items[0].pixel_size_um) as source:
         image = read_scaled(source, intensity_limits(source), *ALL)
-        size = source.info.pixel_size_um
+        size = source.info.spacing_zyx
     panels = []
     for nodes in budgets:
         labels = basin_labels(image, nodes_per_megapixel=nodes, spacing_zyx=size, workers=threads)

@@ -167,8 +167,8 @@ def _ceilings(cells: Sequence[Cell]) -> str:
         f"Macro IoU of the best label per superpixel, mean over {cells[0]['settings']['images']} "
         "train and val images at most. Opponents are asked again until they are within 5 % of the "
         "budget, where they can; skimage SLIC is the better of two compactnesses; OpenCV and "
-        "SimpleITK on grey planes only. A volume whose file states no pixel size (flyem_medulla3d) "
-        "is cut slice by slice by spixgraph, in 3D by SLIC"
+        "SimpleITK on grey planes only. The file of flyem_medulla3d states no pixel size, so "
+        "spixgraph measures how far its slices lie apart"
     )
     return markdown_table(Table(caption, head, tuple(rows)))
 

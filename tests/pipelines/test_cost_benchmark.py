@@ -74,7 +74,8 @@ def test_goals_are_judged_by_what_was_measured_or_marked(tmp_path: Path) -> None
     assert "of a whole-image U-Net's | at most 1/20 | (1/640) | met |" in page
     assert "of a U-Net's on patches | at most 1/3 | 1/2.99 | missed |" in page
     assert (
-        "inference seconds per megapixel at 4 MP, of a U-Net's | at most 1/5 | n/a | not run |" in page
+        "inference seconds per megapixel at 4 MP, of a U-Net's | at most 1/5 | n/a | not run |"
+        in page
     )
     assert "(64,000)" in page
 

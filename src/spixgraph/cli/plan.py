@@ -45,7 +45,7 @@ def plan(
     pixel_size_um: PixelSizeUm | None,
     as_json: bool,
 ) -> None:
-    """Say what IMAGE would take: memory, disk and time, without a look at its pixels."""
+    """Say what IMAGE would take: memory, disk and time, before anything runs."""
     bundle = None if model is None else load_bundle(model)
     if bundle is not None and nodes_per_megapixel is not None:
         raise InputError("the model says --nodes-per-megapixel; leave it out")

@@ -96,6 +96,11 @@ class NodeTraining(_Strict):
         description="further graphs of each training image, with so many times the nodes; half of "
         "the steps see one of them. Not for the paper network",
     )
+    nodes_per_step: int | None = Field(
+        default=None,
+        gt=0,
+        description="learn from windows of so many superpixels; null: from whole graphs",
+    )
 
 
 class CnnTraining(_Strict):
@@ -141,9 +146,11 @@ class TrainSection(_Strict):
     threads: int = Field(
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
-    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0))
+    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0), nodes_per_step=8192)
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
-    mlp: NodeTraining = NodeTraining(layers=0, members=3, node_factors=(0.5, 2.0))
+    mlp: NodeTraining = NodeTraining(
+        layers=0, members=3, node_factors=(0.5, 2.0), nodes_per_step=8192
+    )
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()
     boosting: BoostingTraining = BoostingTraining()

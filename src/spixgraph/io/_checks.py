@@ -90,7 +90,7 @@ def inspect(item: Item, n_classes: int) -> Finding:
         row = ImageRow(
             item.id, item.group, item.split, info.shape_zyxc, info.dtype.name, info.pixel_size_um,
             tuple(counts[:NOT_ANNOTATED].tolist()), int(counts[NOT_ANNOTATED]),
-            image_hash, mask_hash,
+            image_hash, mask_hash, info.spacing_zyx,
         )  # fmt: skip
     ids = np.flatnonzero(counts[:NOT_ANNOTATED])
     if n_classes and (beyond := ids[ids >= n_classes].tolist()):

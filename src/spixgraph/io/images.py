@@ -1,6 +1,8 @@
 """Open an image as blocks, whatever its format; one hash for the same pixels in any format."""
 
 import hashlib
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from spixgraph.io.source import (
     resolve_box,
     row_boxes,
 )
+from spixgraph.io.spacing import measured_spacing
 
 __all__ = [
     "ArraySource",
@@ -31,6 +34,8 @@ __all__ = [
     "is_image",
     "open_image",
 ]
+
+log = logging.getLogger(__name__)
 
 _TIFF = {".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi"}
 _PNG = {".png"}
@@ -46,6 +51,7 @@ class ArraySource(ImageSource):
     pixels : (Z, Y, X, C) array
         bool, integers that fit uint16, or floats without NaN.
     pixel_size_um : (z, y, x), optional
+        Where it is None, slices stand on their own.
     name : str
         What messages call it.
     """
@@ -90,7 +96,7 @@ def open_image(
     -------
     source : ImageSource
         A context manager. `info.pixel_size_um` is None where neither the file nor the caller
-        states it.
+        states it; `info.spacing_zyx` is then measured, see `io.spacing`.
 
     Raises
     ------
@@ -100,7 +106,22 @@ def open_image(
     StoredDataError
         If the file is truncated, corrupt or of a dtype that is not read.
     """
-    return open_stored(path, axes=axes, pixel_size_um=pixel_size_um, indexed=False)
+    source = open_stored(path, axes=axes, pixel_size_um=pixel_size_um, indexed=False)
+    if source.info.spacing_zyx is None and source.info.n_dims == 3:
+        _measure_spacing(source, path)
+    return source
+
+
+def _measure_spacing(source: ImageSource, path: Path | str) -> None:
+    """Complete the info of a stack without pixel size; close it if it cannot be read."""
+    try:
+        spacing = measured_spacing(source)
+    except BaseException:
+        source.close()
+        raise
+    source.info = replace(source.info, spacing_zyx=spacing)
+    found = f"look {spacing[0]:g} pixels apart" if spacing else "do not hang together"
+    log.info("%s states no pixel size; its slices %s", path, found)
 
 
 def open_stored(

@@ -59,7 +59,7 @@ def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0
 def _channel_keys(source: ImageSource) -> Iterator[Array]:
     """Yield (C, n) unsigned keys, block by block, that sort like the pixels."""
     z, y, x, _ = source.info.shape_zyxc
-    for box in sample_boxes((z, y, x), source.info.pixel_size_um):
+    for box in sample_boxes((z, y, x), source.info.spacing_zyx):
         for part in _parts(box):
             block = source.read(*part)
             pixels = block.reshape(-1, block.shape[-1]).T

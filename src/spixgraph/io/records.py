@@ -89,6 +89,8 @@ class ImageRow:
     class_pixels : tuple of int
         Pixels of class 0, 1, ...; not annotated ones (255) are left out.
     n_not_annotated : int
+    spacing_zyx : (z, y, x) or None
+        See `ImageInfo`.
     image_sha256, mask_sha256 : str
         `image_sha256` of the pixels.
     """
@@ -103,6 +105,7 @@ class ImageRow:
     n_not_annotated: int
     image_sha256: str
     mask_sha256: str
+    spacing_zyx: PixelSizeUm | None = None
 
     @property
     def megapixels(self) -> float:

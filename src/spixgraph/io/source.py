@@ -29,11 +29,19 @@ class ImageInfo:
         What `ImageSource.read` returns: uint8, uint16, float32 or float64.
     pixel_size_um : (z, y, x) or None
         In micrometres; None is unknown.
+    spacing_zyx : (z, y, x) or None
+        What tells volumes from slices that stand on their own (None): the pixel size, or where that
+        is unknown, what `io.spacing.measured_spacing` found.
     """
 
     shape_zyxc: ShapeZYXC
     dtype: np.dtype
     pixel_size_um: PixelSizeUm | None = None
+    spacing_zyx: PixelSizeUm | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing_zyx is None:
+            object.__setattr__(self, "spacing_zyx", self.pixel_size_um)
 
     @property
     def n_dims(self) -> int:

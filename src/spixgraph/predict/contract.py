@@ -126,10 +126,10 @@ def planned(
 ) -> tuple[ImagePlan, Region]:
     """Make the plan of an image as far as its shape decides it."""
     z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.pixel_size_um, nodes_per_megapixel)
+    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
     basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
     limits = np.array([[0.0, 1.0]] * n_channels)
-    blocks = block_plan(basins, info.pixel_size_um)
+    blocks = block_plan(basins, info.spacing_zyx)
     return ImagePlan(info, nodes_per_megapixel, limits, blocks), region_of(grid, roi)
 
 

@@ -100,7 +100,7 @@ def prepare(run: Run) -> Prepared:
 def _node_budget(dataset: Dataset, rows: Sequence[ImageRow]) -> float:
     """Settle what "auto" stands for, from the masks of the training images."""
     train = [(i, r) for i, r in zip(dataset.items, rows, strict=True) if i.split == "train"]
-    is_volume = any(slice_step(r.shape_zyxc[0], r.pixel_size_um) is not None for _, r in train)
+    is_volume = any(slice_step(r.shape_zyxc[0], r.spacing_zyx) is not None for _, r in train)
     masks = (_mask_of(item) for item, _ in train)
     return nodes_per_megapixel_for(masks, is_volume=is_volume)
 

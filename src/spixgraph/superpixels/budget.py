@@ -6,7 +6,7 @@ import numpy as np
 
 from spixgraph.arrays import NOT_ANNOTATED, Float64, Int64, MaskZYX
 
-WIDTHS_PER_SUPERPIXEL = 1 / 3
+WIDTHS_PER_SUPERPIXEL = 1 / 4
 """Edge of a superpixel in units of the width of the thinnest class."""
 LIMITS_2D = (1000.0, 8000.0)
 LIMITS_3D = (500.0, 8000.0)
@@ -14,7 +14,7 @@ _CAUCHY_CROFTON = np.pi / 4  # length of a border per pixel side along it, over 
 
 
 def nodes_per_megapixel_for(masks: Iterable[MaskZYX], *, is_volume: bool) -> float:
-    """Choose a node budget so that the thinnest class is about three superpixels wide.
+    """Choose a node budget so that the thinnest class is about four superpixels wide.
 
     The width of a class is four times its area over the length of its border in the slices: the
     diameter of disks, twice the thickness of bands. Other classes around it do not matter, so a

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from spixgraph.arrays import Float32, Int64
 from spixgraph.graph.augment import ColumnMap
 from spixgraph.graph.image_scaling import Scalings
-from spixgraph.graph.partitions import Partition, take_rows
+from spixgraph.graph.partitions import EdgesByTarget, Partition, take_rows
 from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.train import parts
 from spixgraph.train.changes import Changes
@@ -25,6 +25,7 @@ from spixgraph.train.node_sample import (
     standardised_pixels,
     targets_of,
 )
+from spixgraph.train.window import nearest_nodes
 
 _NOISE_ROWS = 65_536
 
@@ -43,8 +44,11 @@ class LargeSample:
     own : ColumnMap or None
     area : (n,) float32
         Annotated pixels.
+    place : (n, 3) float32
+        Centroids in pixels.
+    edges : EdgesByTarget
     parts : sequence of Partition
-        Their cores are the graph.
+        Their cores are the graph; none where windows are learned from.
     device : torch.device
         Where parts go.
     changes : Changes or None
@@ -57,6 +61,8 @@ class LargeSample:
     there: Scalings
     own: ColumnMap | None
     area: Float32
+    place: Float32
+    edges: EdgesByTarget
     parts: Sequence[Partition]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     changes: Changes | None = None
@@ -92,6 +98,7 @@ class LargeSample:
             area=torch.from_numpy(self.area[ids]),
             pixels=values,
             classes=torch.from_numpy(classes),
+            place=torch.from_numpy(self.place[part.nodes]),
             own=None,
             core=torch.from_numpy(part.core),
         ).to(self.device)
@@ -99,6 +106,19 @@ class LargeSample:
             return sample
         noise = noise_of(part.nodes, self.graph.n_regions, sample.x.shape[1], seed=self.noise_seed)
         return self.changes.on(sample, noise.to(self.device))
+
+    def window(self, n_nodes: int, rng: np.random.Generator) -> Sample:
+        """Read what `window.draw_window` would give of the whole graph."""
+        nodes = nearest_nodes(torch.from_numpy(self.place), n_nodes, rng).numpy()
+        rows, ids = self.edges.into(nodes)
+        inside = np.isin(ids[0], nodes)
+        part = Partition(
+            nodes=nodes,
+            core=np.arange(len(nodes)),
+            edge_index=np.searchsorted(nodes, ids[:, inside]),
+            edge_rows=rows[inside],
+        )
+        return replace(self.read(part), core=None, own=self.own)
 
     def sums(self, of_sample: Callable[[Sample], Tensor]) -> Tensor:
         """Add up a function of the parts, whose activations are made again for the gradient."""
@@ -134,6 +154,7 @@ def learned_sample(
     own_share: float,
     n_layers: int | None,
     folder: Path,
+    cut: bool = True,
 ) -> Sample | LargeSample:
     """Standardise a graph, or get ready to read it part by part where it is large.
 
@@ -146,17 +167,21 @@ def learned_sample(
         that of the paper network, whose nodes have no blocks.
     folder : Path
         Gets the parts; must outlive the sample.
+    cut : bool
+        False to leave the parts out, where windows are learned from.
     """
     if n_layers is None or graph.n_regions <= parts.MAX_NODES:
         return sample_of(graph, pixels, scalings, own_share=own_share)
     there, own = scalings_of_graph(graph, scalings, own_share=own_share)
     _, annotated = targets_of(graph)
-    cut = parts.parts_of(graph, n_layers=n_layers, part_nodes=parts.PART_NODES)
+    made = parts.parts_of(graph, n_layers=n_layers, part_nodes=parts.PART_NODES) if cut else []
     return LargeSample(
         graph=graph,
         pixels=pixels,
         there=there,
         own=own if pixels is not None else None,
         area=(annotated * graph.n_pixels).astype(np.float32),
-        parts=parts.StoredParts(Path(mkdtemp(dir=folder)), cut),
+        place=np.asarray(graph.centroid_px[:]).astype(np.float32),
+        edges=EdgesByTarget(graph.edge_index),
+        parts=parts.StoredParts(Path(mkdtemp(dir=folder)), made),
     )

@@ -21,6 +21,7 @@ from spixgraph.train.large_sample import LargeSample, learned_sample
 from spixgraph.train.losses import area_loss, class_weights
 from spixgraph.train.node_sample import LearnedPixels, Sample, outputs_of, pixels_per_class
 from spixgraph.train.temperature import Judged
+from spixgraph.train.window import draw_window
 
 MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
@@ -44,6 +45,8 @@ class NodeLesson:
     device : torch.device
     n_layers : int, optional
         Message passing layers of `net`, where graphs may be cut into parts; see `learned_sample`.
+    nodes_per_step : int, optional
+        Learn from windows of so many superpixels; without it, from whole graphs.
     folder : Path
         For the parts; must outlive the lesson.
     """
@@ -59,18 +62,20 @@ class NodeLesson:
         augmented: bool,
         device: torch.device,
         n_layers: int | None = None,
+        nodes_per_step: int | None = None,
         folder: Path,
     ) -> None:
         self.net = net
         self.device = device
         self.scalings = scalings
         self.augmented = augmented
+        self.nodes_per_step = nodes_per_step
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
         known = {id(g): pixels_per_class(g).any() for g in train}
         sample = partial(learned_sample, scalings=scalings, n_layers=n_layers, folder=folder)
         made = {
-            id(g): sample(g, p, own_share=0.0)
+            id(g): sample(g, p, own_share=0.0, cut=nodes_per_step is None)
             for g, p in zip(train, pixels[0], strict=True)
             if known[id(g)]
         }
@@ -86,15 +91,30 @@ class NodeLesson:
     def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
         """One graph per step, each as often as any other, or at most once.
 
-        Each member of a committee takes its own step on its own view of the graph, so that memory
-        is that of one.
+        Each member of a committee takes steps of its own, on views of graphs in an order of its
+        own, so that members err apart; memory is that of one.
         """
-        order = np.concatenate([rng.permutation(len(self.train)) for _ in range(self.passes)])
-        for number in order[: self.n_samples]:
-            sample = self.train[number].to(self.device)
-            for member in self.net.members:
+        orders = [self._order(rng) for _ in self.net.members]
+        for numbers in zip(*orders, strict=True):
+            for member, number in zip(self.net.members, numbers, strict=True):
+                sample = self._drawn(self.train[number], rng).to(self.device)
                 seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
                 yield self._loss(member, seen)
+
+    def _drawn(
+        self, sample: Sample | LargeSample, rng: np.random.Generator
+    ) -> Sample | LargeSample:
+        """Take a window of a graph, or all of it."""
+        if self.nodes_per_step is None:
+            return sample
+        if isinstance(sample, LargeSample):
+            return sample.window(self.nodes_per_step, rng)
+        return draw_window(sample, self.nodes_per_step, rng)
+
+    def _order(self, rng: np.random.Generator) -> list[int]:
+        """Draw the graphs of the steps of an epoch."""
+        rounds = [rng.permutation(len(self.train)) for _ in range(self.passes)]
+        return list(map(int, np.concatenate(rounds)[: self.n_samples]))
 
     @torch.no_grad()
     def confusion(self) -> Int64:

@@ -37,6 +37,8 @@ class Sample:
         Standardised columns of sampled pixels; float32 on the device of the network.
     classes : (k, m) uint8
         Of the sampled pixels, 255 is not annotated.
+    place : (n, 3) float32
+        Centroids in pixels.
     own : ColumnMap or None
         From `x` to columns that the image itself standardises.
     core : (k,) int64 or None
@@ -50,6 +52,7 @@ class Sample:
     area: Tensor
     pixels: Tensor | None
     classes: Tensor
+    place: Tensor
     own: ColumnMap | None
     core: Tensor | None = None
 
@@ -122,6 +125,7 @@ def sample_of(
         area=torch.from_numpy((annotated * graph.n_pixels).astype(np.float32)),
         pixels=values,
         classes=torch.from_numpy(classes),
+        place=torch.from_numpy(np.asarray(graph.centroid_px[:]).astype(np.float32)),
         own=own if pixels is not None else None,
     )
 

@@ -158,6 +158,7 @@ def train_node_net(
             augmented=kind != "paper",
             device=device,
             n_layers=None if samples is None else params.layers,
+            nodes_per_step=params.nodes_per_step,
             folder=folder,
         )
         fitted = fit(

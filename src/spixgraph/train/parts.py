@@ -1,6 +1,6 @@
 """The parts of a graph that is too large to be learned from at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -30,7 +30,7 @@ class StoredParts(Sequence[Partition]):
     parts : iterable of Partition
     """
 
-    def __init__(self, folder: Path, parts: Iterator[Partition]) -> None:
+    def __init__(self, folder: Path, parts: Iterable[Partition]) -> None:
         self._folder, self._n = folder, 0
         for part in parts:
             arrays = {name: getattr(part, name).astype(np.int32) for name in _ARRAYS}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from spixgraph.io.sample import SAMPLE_PX, sample_boxes, slice_step
+from spixgraph.io.sample import SAMPLE_PX, SPREAD_PX, sample_boxes, slice_step
 from spixgraph.io.source import row_boxes
 
 CUBE = (1.0, 1.0, 1.0)
@@ -16,34 +16,33 @@ def test_a_small_image_is_its_own_sample():
         assert sample_boxes(shape, size) == [tuple(slice(0, n) for n in shape)]
 
 
-@pytest.mark.parametrize(("shape", "size", "cell"), [
-    ((1, 4096, 4097), None, (1, 512, 512)),
-    ((1, 10, 3_000_000), None, (1, 512, 512)),
-    ((1, 60_000, 50_000), CUBE, (1, 512, 512)),
-    ((300, 1000, 1100), None, (1, 512, 512)),
-    ((300, 1000, 1100), (4.0, 1.0, 1.0), (1, 512, 512)),
-    ((300, 1000, 1100), (2.0, 1.0, 1.0), (64, 64, 64)),
+@pytest.mark.parametrize(("shape", "size", "part", "n_px"), [
+    ((1, 4096, 4097), None, (1, 256, 256), SPREAD_PX),
+    ((1, 10, 3_000_000), None, (1, 256, 256), SPREAD_PX),
+    ((1, 60_000, 50_000), CUBE, (1, 256, 256), SPREAD_PX),
+    ((300, 1000, 1100), None, (1, 256, 256), SPREAD_PX),
+    ((300, 1000, 1100), (4.0, 1.0, 1.0), (1, 256, 256), SPREAD_PX),
+    ((300, 1000, 1100), (2.0, 1.0, 1.0), (64, 64, 64), SAMPLE_PX),
 ])  # fmt: skip
-def test_cells_are_spread_over_the_image(shape, size, cell):
+def test_parts_are_spread_over_the_image(shape, size, part, n_px):
     boxes = sample_boxes(shape, size)
-    n_px = [math.prod(s.stop - s.start for s in box) for box in boxes]
-    assert sum(n_px) == pytest.approx(SAMPLE_PX, rel=0.1)
-    n_cells = [-(-n // c) for n, c in zip(shape, cell, strict=True)]
-    numbers = []
+    assert sum(math.prod(s.stop - s.start for s in box) for box in boxes) == pytest.approx(
+        n_px, rel=0.1
+    )
+    counts = [max(1, round(n / p)) for n, p in zip(shape, part, strict=True)]
     for box in boxes:
-        assert all(s.start % c == 0 and s.stop == min(s.start + c, n)
-                   for s, c, n in zip(box, cell, shape, strict=True))  # fmt: skip
-        numbers.append(
-            int(
-                np.ravel_multi_index(
-                    [s.start // c for s, c in zip(box, cell, strict=True)], n_cells
-                )
-            )
-        )
-    n, all_cells = len(numbers), math.prod(n_cells)
-    assert all(i * all_cells // n <= k < (i + 1) * all_cells // n for i, k in enumerate(numbers))
-    columns = np.bincount(np.array(numbers) % n_cells[2], minlength=n_cells[2])
-    assert columns.max() <= max(4, 3 * n / n_cells[2])
+        for s, p, count, n in zip(box, part, counts, shape, strict=True):
+            assert s.start % p == 0
+            assert s.stop == (n if s.start // p == count - 1 else s.start + p)
+            assert s.stop - s.start >= min(p / 2, n)
+    numbers = [
+        int(np.ravel_multi_index([s.start // p for s, p in zip(b, part, strict=True)], counts))
+        for b in boxes
+    ]
+    n, n_parts = len(numbers), math.prod(counts)
+    assert all(i * n_parts // n <= k < (i + 1) * n_parts // n for i, k in enumerate(numbers))
+    columns = np.bincount(np.array(numbers) % counts[2], minlength=counts[2])
+    assert columns.max() <= max(4, 3 * n / counts[2])
 
 
 def test_slices_more_than_three_pixels_apart_stand_alone():

@@ -125,10 +125,10 @@ def test_blocks_within_a_box_are_those_that_start_there():
     assert [grid.size(n) for n in (0, 2, 17)] == [(1, 4, 4), (1, 4, 2), (1, 2, 2)]
 
 
-def test_small_blocks_round_gradients_less():
-    sizes = (1, 512, 512), (1, 256, 256)
-    grids = [BarrierGrid((1, 9, 9), size, is_volume=False) for size in sizes]
-    assert [BasinPlan(grid, (1.0,), 0.0).flatness for grid in grids] == [0.4, 0.2]
+def test_small_blocks_round_gradients_less_and_volumes_not_at_all():
+    sizes = (1, 512, 512), (1, 256, 256), (64, 64, 64)
+    grids = [BarrierGrid((9, 9, 9), size, is_volume=size[0] > 1) for size in sizes]
+    assert [BasinPlan(grid, (1.0,), 0.0).flatness for grid in grids] == [0.4, 0.2, 0]
 
 
 def test_bad_arguments_are_refused():
@@ -160,11 +160,27 @@ def test_real_images_get_the_wanted_number_within_ten_per_cent(name):
         with open_image(item.image, pixel_size_um=item.pixel_size_um) as source:
             everything = (slice(None), slice(None), slice(0, 2000))
             image = read_scaled(source, intensity_limits(source), *everything)
-            spacing = source.info.pixel_size_um
+            spacing = source.info.spacing_zyx
         for nodes in (1000, 2500, 8000):
             labels = basin_labels(image, nodes_per_megapixel=nodes, spacing_zyx=spacing, workers=2)
             wanted = nodes * labels.size / 1e6
             assert labels.max() + 1 == pytest.approx(wanted, rel=0.1, abs=1)
+
+
+@pytest.mark.parametrize(("size", "edge"), [(3000, 700), (4200, 900)])
+def test_a_part_of_a_large_uneven_image_stands_for_all_of_it(size, edge):
+    """Patches of texture of other scale and strength, and of nothing, larger than the parts."""
+    rng = np.random.default_rng(size)
+    tile = smooth_noise((1, edge, edge, 1))[0, :, :, 0]
+    image = np.empty((1, size, size, 1), np.float32)
+    for y in range(0, size, edge):
+        for x in range(0, size, edge):
+            place = image[0, y : y + edge, x : x + edge, 0]
+            scale, strength = rng.integers(1, 4), rng.choice([0, 0.3, 0.6, 0.9])
+            texture = np.kron(tile, np.ones((scale, scale), np.float32))
+            place[...] = 0.1 + strength * texture[: place.shape[0], : place.shape[1]]
+    labels = basin_labels(image, nodes_per_megapixel=1500, workers=2)
+    assert labels.max() + 1 == pytest.approx(1500 * labels.size / 1e6, rel=0.1)
 
 
 def test_kernels_compile_where_nothing_can_be_written(tmp_path):

@@ -9,19 +9,19 @@ def _disks(radius_px: float, pitch_px: int) -> np.ndarray:
     return (np.hypot(y, x) < radius_px).astype(np.uint8)[None]
 
 
-def test_disks_get_superpixels_of_a_third_of_their_diameter() -> None:
-    budget = nodes_per_megapixel_for([_disks(24, 80)], is_volume=False)
-    assert 1e6 / budget == pytest.approx((48 / 3) ** 2, rel=0.1)
+def test_disks_get_superpixels_of_a_quarter_of_their_diameter() -> None:
+    budget = nodes_per_megapixel_for([_disks(48, 160)], is_volume=False)
+    assert 1e6 / budget == pytest.approx((96 / 4) ** 2, rel=0.1)
 
 
 def test_volume_counts_cubes() -> None:
     stack = np.repeat(_disks(15, 48), 4, axis=0)
     budget = nodes_per_megapixel_for([stack], is_volume=True)
-    assert 1e6 / budget == pytest.approx((30 / 3) ** 3, rel=0.15)
+    assert 1e6 / budget == pytest.approx((30 / 4) ** 3, rel=0.15)
 
 
 def test_smaller_objects_get_more_up_to_the_limit() -> None:
-    sizes = [nodes_per_megapixel_for([_disks(r, 4 * r)], is_volume=False) for r in (30, 20, 12, 3)]
+    sizes = [nodes_per_megapixel_for([_disks(r, 4 * r)], is_volume=False) for r in (60, 30, 20, 3)]
     assert sizes == sorted(sizes)
     assert sizes[-1] == LIMITS_2D[1]
 

@@ -22,6 +22,7 @@ from spixgraph.train.large_sample import LargeSample, learned_sample, noise_of
 from spixgraph.train.losses import area_loss
 from spixgraph.train.node_lesson import NodeLesson
 from spixgraph.train.node_sample import Sample
+from spixgraph.train.window import draw_window
 from tests.toy_bundle import blob_image
 
 CPU = torch.device("cpu")
@@ -155,6 +156,33 @@ def test_parts_come_back_from_disk_and_large_blocks_stay_whole(stored, tmp_path)
     assert len(kept[1:]) == len(made) - 1
     with pytest.raises(IndexError):
         kept[len(made)]
+
+
+def test_a_window_of_a_large_graph_is_that_of_the_whole(stored, tmp_path, monkeypatch):
+    whole = lesson_of(stored, tmp_path, decoder=True).train[0]
+    n = StoredGraph.open(stored).n_regions
+    monkeypatch.setattr(parts, "MAX_NODES", n - 1)
+    large = lesson_of(stored, tmp_path, decoder=True).train[0]
+    assert isinstance(large, LargeSample)
+    assert isinstance(whole, Sample)
+    for seed in range(3):
+        ours = large.window(n // 3, np.random.default_rng(seed))
+        theirs = draw_window(whole, n // 3, np.random.default_rng(seed)).to(CPU)
+        assert ours.core is None
+        assert ours.own is not None
+        assert theirs.own is not None
+        for name in (
+            "x",
+            "edge_index",
+            "edge_attr",
+            "target",
+            "area",
+            "pixels",
+            "classes",
+            "place",
+        ):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+        np.testing.assert_array_equal(ours.own.factor, theirs.own.factor)
 
 
 def test_graphs_without_blocks_stay_whole(stored, limit, tmp_path):

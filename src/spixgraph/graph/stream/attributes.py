@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from spixgraph.arrays import PixelSizeUm
 from spixgraph.graph.blocks.block_graph import edge_feature_names
 from spixgraph.graph.blocks.plan import BlockPlan
 from spixgraph.graph.region_graph import SCHEMA
@@ -29,7 +30,8 @@ def params_of(plan: ImagePlan, region: Region) -> dict[str, Any]:
         "method": "basins",
         "n_octaves": plan.blocks.n_octaves,
         "nodes_per_megapixel": float(plan.nodes_per_megapixel),
-        "pixel_size_um": _pixel_size(plan.info),
+        "pixel_size_um": _listed(plan.info.pixel_size_um),
+        "spacing_zyx": _listed(plan.info.spacing_zyx),
         "z_step": plan.blocks.z_step,
     }
 
@@ -37,11 +39,11 @@ def params_of(plan: ImagePlan, region: Region) -> dict[str, Any]:
 def plan_of(params: dict[str, Any]) -> ImagePlan:
     """Make the plan again."""
     shape = params["image_shape_zyxc"]
-    size = params["pixel_size_um"]
     info = ImageInfo(
         (shape[0], shape[1], shape[2], shape[3]),
         np.dtype(params["dtype"]),
-        None if size is None else (size[0], size[1], size[2]),
+        _sizes(params["pixel_size_um"]),
+        _sizes(params["spacing_zyx"]),
     )
     z, y, x = params["block_zyx"]
     grid = BarrierGrid((shape[0], shape[1], shape[2]), (z, y, x), params["is_volume"])
@@ -57,11 +59,15 @@ def attributes_of(plan: ImagePlan, region: Region, image_sha256: str) -> dict[st
         "feature_names": list(feature_names(plan)),
         "image_sha256": image_sha256,
         "params": params_of(plan, region),
-        "pixel_size_um": _pixel_size(plan.info),
+        "pixel_size_um": _listed(plan.info.pixel_size_um),
         "schema": SCHEMA,
         "shape_zyx": list(region.shape_zyx),
     }
 
 
-def _pixel_size(info: ImageInfo) -> list[float] | None:
-    return None if info.pixel_size_um is None else list(info.pixel_size_um)
+def _listed(sizes: PixelSizeUm | None) -> list[float] | None:
+    return None if sizes is None else list(sizes)
+
+
+def _sizes(values: list[float] | None) -> PixelSizeUm | None:
+    return None if values is None else (values[0], values[1], values[2])

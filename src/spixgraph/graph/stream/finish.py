@@ -94,9 +94,9 @@ def offset_scale(
 
 def _z_size(plan: ImagePlan) -> float:
     """Distance of slices in pixels of the plane; 1 where it is unknown."""
-    if plan.info.pixel_size_um is None:
+    if plan.info.spacing_zyx is None:
         return 1.0
-    z, y, x = plan.info.pixel_size_um
+    z, y, x = plan.info.spacing_zyx
     return z / (y * x) ** 0.5
 
 

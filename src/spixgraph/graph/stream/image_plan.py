@@ -91,8 +91,8 @@ def plan_image(
     Parameters
     ----------
     source : ImageSource
-        Read in the boxes of `io.sample.sample_boxes`, and five pixels around each, once: 16
-        megapixels, or all of a smaller image.
+        Read in the boxes of `io.sample.sample_boxes`, and five pixels around each, once: all of an
+        image up to 16 megapixels, 8 megapixels of a larger one, 16 of a volume.
     nodes_per_megapixel : float
         Wanted superpixels per million pixels (voxels in a volume), > 0.
     workers : int
@@ -113,11 +113,11 @@ def plan_image(
     basins = make_plan(
         LevelReader(kept, info, Levels(info.dtype, limits)),
         nodes_per_megapixel=nodes_per_megapixel,
-        spacing_zyx=info.pixel_size_um,
+        spacing_zyx=info.spacing_zyx,
         workers=workers,
         block_zyx=block_zyx,
     )
-    return ImagePlan(info, nodes_per_megapixel, limits, block_plan(basins, info.pixel_size_um))
+    return ImagePlan(info, nodes_per_megapixel, limits, block_plan(basins, info.spacing_zyx))
 
 
 def is_small(info: ImageInfo) -> bool:
@@ -129,7 +129,9 @@ def in_memory(source: ImageSource) -> ImageSource:
     """Read an image that is no larger than the sample, so that it is read once in all."""
     if type(source) is ArraySource or not is_small(source.info):
         return source
-    return ArraySource(source.read(_ALL, _ALL, _ALL), source.info.pixel_size_um)
+    kept = ArraySource(source.read(_ALL, _ALL, _ALL))
+    kept.info = source.info
+    return kept
 
 
 class _Sample(ImageSource):
@@ -142,7 +144,7 @@ class _Sample(ImageSource):
         self._kept: dict[tuple[tuple[int, int], ...], Array] = {}
         if type(source) is ArraySource:
             return
-        for box in sample_boxes((z, y, x), source.info.pixel_size_um):
+        for box in sample_boxes((z, y, x), source.info.spacing_zyx):
             wide = [slice(max(0, s.start - HALO_PX), s.stop + HALO_PX) for s in box]
             wide[0] = wide[0] if box[0].stop - box[0].start > 1 else box[0]
             spans = resolve_box(wide[0], wide[1], wide[2], source.info.shape_zyxc)

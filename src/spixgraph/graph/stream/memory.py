@@ -7,6 +7,7 @@ workspaces of `basins.block` and `blocks.describe`, measured.
 import ctypes
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,10 @@ from spixgraph.graph.stream.reader import kept_bytes, strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.graph.stream.seams import face_contacts
 from spixgraph.graph.stream.work import n_buffers, window
-from spixgraph.io.sample import SAMPLE_PX
+from spixgraph.io.sample import sample_boxes
 from spixgraph.io.source import ImageInfo
-from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
+from spixgraph.superpixels.basins.grid import BasinPlan, Box, barrier_grid, box_size
+from spixgraph.superpixels.basins.plan import cut_boxes
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +74,12 @@ def predicted_bytes(
     roi : (z, y, x) slices, optional
     """
     z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.pixel_size_um, nodes_per_megapixel)
+    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
     basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
-    blocks = block_plan(basins, info.pixel_size_um)
+    blocks = block_plan(basins, info.spacing_zyx)
     plan = ImagePlan(info, nodes_per_megapixel, np.array([[0.0, 1.0]] * n_channels), blocks)
     region = region_of(grid, roi)
-    held = min(SAMPLE_PX, z * y * x) * n_channels * info.dtype.itemsize
+    held = _n_pixels(sample_boxes((z, y, x), info.pixel_size_um)) * n_channels * info.dtype.itemsize
     kept = held if is_small(info) else 0
     return Contract(
         _PLAN_FIXED_BYTES + held + _plan_bytes(plan, workers),
@@ -92,11 +94,16 @@ def _block_px(plan: ImagePlan) -> int:
     return math.prod(min(a, b) for a, b in zip(grid.block_zyx, grid.shape_zyx, strict=True))
 
 
+def _n_pixels(boxes: Sequence[Box]) -> int:
+    return sum(math.prod(box_size(box)) for box in boxes)
+
+
 def _plan_bytes(plan: ImagePlan, workers: int) -> int:
-    """Basins of the sample, and workspace; large slices are cut in half-blocks, every other one."""
-    sample_px = min(SAMPLE_PX, math.prod(plan.info.shape_zyxc[:3]))
-    share = 1.0 if is_small(plan.info) or plan.blocks.is_volume else 0.5
-    return int(share * (sample_px * _BASIN_BYTES + workers * _block_px(plan) * _PLAN_BYTES))
+    """Basins of what is cut for the plan, and workspace."""
+    grid = plan.blocks.basins.grid
+    boxes = cut_boxes(grid, sample_boxes(grid.shape_zyx, plan.info.pixel_size_um))
+    largest = max(math.prod(box_size(box)) for box in boxes)
+    return int(_n_pixels(boxes) * _BASIN_BYTES + workers * largest * _PLAN_BYTES)
 
 
 def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:

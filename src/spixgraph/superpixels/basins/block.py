@@ -143,10 +143,9 @@ def find_basins(
     deep = int(plan.grid.is_volume)
     once, padded = _gradient(tile, begin_zyx, shape_zyx, plan, work)
     steep = padded
-    share = _rounding(padded, plan, work)
-    if share < 1:
+    if plan.flatness > 0:
         steep = work.array("rounded", padded.shape, np.uint16)
-        round_gradient(padded, share, steep)
+        round_gradient(padded, _rounding(padded, plan, work), steep)
     number = work.array("number", shape_zyx, np.uint8)
     find_lowest(steep, work.array("lowest", (shape_zyx[2],), np.uint16), number)
     root, waiting = (work.array(name, (number.size,), np.int32) for name in ("root", "waiting"))

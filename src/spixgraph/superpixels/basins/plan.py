@@ -14,7 +14,7 @@ import numpy as np
 
 from spixgraph.arrays import PixelSizeUm, ShapeZYX
 from spixgraph.errors import InputError
-from spixgraph.io.sample import sample_boxes
+from spixgraph.io.sample import SPREAD_PX, sample_boxes, spread_parts
 from spixgraph.superpixels.basins.block import (
     BasinGraph,
     Workspace,
@@ -31,7 +31,7 @@ from spixgraph.superpixels.basins.levels import (
 from spixgraph.superpixels.basins.merging import merge
 
 _MANY_BLOCKS = 64
-_PART_PX = 256
+_CUT_PX = 3 << 21
 TOLERANCE = 0.01
 _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
@@ -65,8 +65,7 @@ def make_plan(
     Notes
     -----
     The number of superpixels falls as the merge cost rises; the search ends within 1 % of the
-    wanted number in the blocks of `io.sample.sample_boxes`: all of a small image, and a part of
-    each block of a larger one.
+    wanted number in the blocks of a small image, and in parts of a larger one, see `cut_boxes`.
     An image that has fewer basins than wanted superpixels is not merged at all (cost 0), and each
     block holds at least one superpixel: flat images get fewer than wanted, tiny ones more.
 
@@ -81,7 +80,7 @@ def make_plan(
         )
     announce(merge)
     grid = barrier_grid(source.shape_zyx, spacing_zyx, nodes_per_megapixel, block_zyx)
-    boxes = _boxes(grid, sample_boxes(source.shape_zyx, spacing_zyx))
+    boxes = cut_boxes(grid, sample_boxes(source.shape_zyx, spacing_zyx))
     weights = _channel_weights(source, boxes)
     plan = BasinPlan(grid, weights, 0.0)
     sample = _Sample(plan, source, boxes, workers)
@@ -89,31 +88,18 @@ def make_plan(
     return BasinPlan(grid, weights, _find_cost(sample, n_wanted))
 
 
-def _boxes(grid: BarrierGrid, sample: list[Box]) -> list[Box]:
-    """Return the blocks of a sample, all of a small image; of a larger one half of their pixels.
+def cut_boxes(grid: BarrierGrid, sample: list[Box]) -> list[Box]:
+    """Return what of a sample is cut: blocks of a small image and of volumes, else its parts.
 
-    These are parts of 256 pixels, two that meet in a corner out of each square of four. Such a part
-    has a few more superpixels than it has of a larger block: two per cent at 1000 per megapixel.
+    Above 8 megapixels an image that is its own sample is cut in 6 megapixels of parts. A part of
+    256 pixels has a few more superpixels than it has of a larger block: two per cent at 1000 per
+    megapixel.
     """
-    if len(sample) == 1 or grid.is_volume:
-        return [grid.box(number) for box in sample for number in grid.within(box)]
-    return [part for i, box in enumerate(sample) for part in _parts(box, i % 2)]
-
-
-def _parts(box: Box, odd: int) -> list[Box]:
-    """Cut a box like a chess board, and return the fields of one colour, or else its only one."""
-    z, y, x = box
-    fields = [(z, _field(top, y), _field(left, x)) for top in _starts(y) for left in _starts(x)]
-    chosen = [f for f in fields if (f[1].start + f[2].start) // _PART_PX % 2 == odd]
-    return chosen or fields
-
-
-def _starts(side: slice) -> range:
-    return range(side.start, side.stop, _PART_PX)
-
-
-def _field(start: int, side: slice) -> slice:
-    return slice(start, min(start + _PART_PX, side.stop))
+    if not grid.is_volume and len(sample) > 1:
+        return sample
+    if not grid.is_volume and math.prod(grid.shape_zyx) > SPREAD_PX:
+        return spread_parts(grid.shape_zyx, _CUT_PX)
+    return [grid.box(number) for box in sample for number in grid.within(box)]
 
 
 def _channel_weights(source: LevelSource, boxes: list[Box]) -> tuple[float, ...]:

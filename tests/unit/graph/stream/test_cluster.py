@@ -101,7 +101,8 @@ def test_a_worker_that_is_killed_costs_no_byte(tmp_path, client, name):
 def test_a_file_that_breaks_is_named_and_the_run_goes_on_elsewhere(tmp_path, client, monkeypatch):
     monkeypatch.setattr("spixgraph.graph.stream.image_plan.SAMPLE_PX", 10_000)
     monkeypatch.setattr("spixgraph.io.sample.SAMPLE_PX", 10_000)
-    monkeypatch.setattr("spixgraph.io.sample._CELL_ZYX", (1, 64, 64))
+    monkeypatch.setattr("spixgraph.io.sample.SPREAD_PX", 10_000)
+    monkeypatch.setattr("spixgraph.io.sample._PART_ZYX", (1, 64, 64))
     path = written(tmp_path, (1, 400, 150, 1))
     options: dict[str, Any] = {"nodes_per_megapixel": NODES, "block_zyx": (1, 32, 32)}
     whole = path.read_bytes()

@@ -163,6 +163,7 @@ def test_other_images_are_read_once_and_their_sample_twice(
     tmp_path, monkeypatch, shape, size, block
 ):
     monkeypatch.setattr("spixgraph.io.sample.SAMPLE_PX", 100_000)
+    monkeypatch.setattr("spixgraph.io.sample.SPREAD_PX", 100_000)
     monkeypatch.setattr("spixgraph.graph.stream.image_plan.SAMPLE_PX", 100_000)
     source = CountingSource(pixels_of(shape), size)
     assert in_memory(source) is source

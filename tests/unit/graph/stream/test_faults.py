@@ -45,7 +45,8 @@ def many_strips(monkeypatch):
     """Let an image of 400 x 150 be larger than the sample."""
     monkeypatch.setattr("spixgraph.io.sample.SAMPLE_PX", 10_000)
     monkeypatch.setattr("spixgraph.graph.stream.image_plan.SAMPLE_PX", 10_000)
-    monkeypatch.setattr("spixgraph.io.sample._CELL_ZYX", (1, 64, 64))
+    monkeypatch.setattr("spixgraph.io.sample.SPREAD_PX", 10_000)
+    monkeypatch.setattr("spixgraph.io.sample._PART_ZYX", (1, 64, 64))
     return pixels_of((1, 400, 150, 1))
 
 
