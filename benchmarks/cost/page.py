@@ -32,9 +32,9 @@ that would take more memory or time than allowed is refused, and the limit noted
 - *Memory* is peak resident memory above the idle process, over all of superpixels, graphs and
   training, or from image file to mask file.
 - *Time* is processor seconds, so that other work on the machine counts little; one thread.
-- *Training* takes a few steps: graph models walk each graph once (all members of the committee,
-  graphs of half and twice the nodes too), the U-Net takes a few batches. Memory does not grow with
-  further steps. A *whole training* is the building of graphs plus epochs times steps by the
+- *Training* takes a few steps: each member of the committee of a graph model takes one from each
+  graph, those of half and twice the nodes too, the U-Net takes a few batches. Memory does not grow
+  with further steps. A *whole training* is the building of graphs plus epochs times steps by the
   settings; early stopping may end both sooner, and validation is left out.
 - *unet-patch* learns from batches of patches, as in the accuracy benchmark, and predicts in windows
   that overlap by half, blended band by band; *unet-whole* takes the whole image as one patch.

@@ -74,10 +74,10 @@ class NodeLesson:
         pixels = samples or (none[: len(train)], none[: len(val)])
         known = {id(g): pixels_per_class(g).any() for g in train}
         sample = partial(learned_sample, scalings=scalings, n_layers=n_layers, folder=folder)
+        pairs = {id(g): (g, p) for g, p in zip(train, pixels[0], strict=True) if known[id(g)]}
         made = {
-            id(g): sample(g, p, own_share=0.0, cut=nodes_per_step is None)
-            for g, p in zip(train, pixels[0], strict=True)
-            if known[id(g)]
+            key: sample(g, p, own_share=0.0, cut=nodes_per_step is None)
+            for key, (g, p) in pairs.items()
         }
         self.train = [made[id(g)] for g in train if known[id(g)]]  # a repeated graph is held once
         self.val = [sample(g, p, own_share=OWN_SHARE) for g, p in zip(val, pixels[1], strict=True)]
