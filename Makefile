@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real benchmark-accuracy benchmark-engine report test lint types contracts unit chains test-browser clean
+.PHONY: help env demo real benchmark-accuracy benchmark-cost benchmark-engine report test lint types contracts unit chains test-browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ real: env ## the same stages on a real data set: make real DATA=path/to/dataset
 
 benchmark-accuracy: env ## accuracy and cost on many sets: make benchmark-accuracy DATA=path/to/sets [ARGS="--models cnn --minutes 60"], or ARGS=--quick
 	python -m benchmarks.accuracy $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+benchmark-cost: env ## how memory and time grow with the image: make benchmark-cost [DATA=path/to/sets] [ARGS="--max-mp 16"], or ARGS=--quick
+	python -m benchmarks.cost $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 benchmark-engine: env ## speed, memory and ceiling of the engine: make benchmark-engine DATA=path/to/sets [ARGS="--max-mp 2000"], or ARGS=--quick
 	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark]' || true  # the page names opponents that are not there

@@ -42,31 +42,55 @@ HIDDEN, LAYERS = 64, 6
 class Untrained:
     """A network with random weights, as `write_bundle` wants it."""
 
-    def __init__(self, sample: ArraySource, nodes: float, *, decoder: bool) -> None:
+    def __init__(
+        self,
+        sample: ArraySource,
+        nodes: float,
+        *,
+        decoder: bool,
+        kind: str,
+        members: int,
+        hidden: int,
+        layers: int,
+    ) -> None:
         _, graph = image_graph(sample, nodes_per_megapixel=nodes, workers=2)
         self.node_scaling = fit_scaling([graph.x], graph.feature_names)
         self.edge_scaling = fit_scaling([graph.edge_attr], graph.edge_feature_names)
         columns = (*pixel_map_names(1, 4), *place_names(is_volume=False)) if decoder else ()
         self.pixel_scaling = Scaling.identity(columns) if decoder else None
         self.build: dict[str, Any] = {
-            "kind": "gnn",
+            "kind": kind,
             "n_features": len(graph.feature_names),
             "n_edge_features": len(graph.edge_feature_names),
             "n_classes": 2,
-            "hidden": HIDDEN,
-            "layers": LAYERS,
+            "hidden": hidden,
+            "layers": layers,
             "dropout": 0.0,
             "n_pixel_columns": len(columns),
+            "members": members,
         }
         self.temperature = 1.0
         torch.manual_seed(0)
         self.net = build_node_net(**self.build)
 
 
-def make_model(folder: Path, pixels: np.ndarray, nodes: float, *, decoder: bool) -> NodeModel:
+def make_model(
+    folder: Path,
+    pixels: np.ndarray,
+    nodes: float,
+    *,
+    decoder: bool = True,
+    kind: str = "gnn",
+    members: int = 1,
+    hidden: int = HIDDEN,
+    layers: int = LAYERS,
+) -> NodeModel:
     """Write a bundle with random weights and open it."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
-    trained = Untrained(ArraySource(pixels[None, ..., None]), nodes, decoder=decoder)
+    trained = Untrained(
+        ArraySource(pixels[None, ..., None]), nodes,
+        decoder=decoder, kind=kind, members=members, hidden=hidden, layers=layers,
+    )  # fmt: skip
     colours = ("#000000", "#ffb000")
     write_bundle(
         folder,
@@ -78,7 +102,7 @@ def make_model(folder: Path, pixels: np.ndarray, nodes: float, *, decoder: bool)
         classes=[ClassInfo(id=k, name=f"class {k}", colour=c) for k, c in enumerate(colours)],
         pixel_size_um_range=None,
         metrics={},
-        memory=memory_contract(recipe, 1, hidden=HIDDEN),
+        memory=memory_contract(recipe, 1, hidden=hidden),
         data_sha256="0" * 64,
         code_sha256="0" * 64,
     )

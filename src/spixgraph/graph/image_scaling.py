@@ -16,7 +16,9 @@ import numpy as np
 from spixgraph.arrays import Float32, Float64
 from spixgraph.errors import InputError
 from spixgraph.graph.exposure import Exposure
+from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.scaling import Scaling
+from spixgraph.graph.stored_graph import row_chunks
 
 OWN_SHARE = 0.5
 """How far columns of nodes go to those of their own image; training draws it from 0..1."""
@@ -62,6 +64,12 @@ class TableSums:
             raise InputError(f"x must be (n, {len(names)}), got {x.shape}")
         total_sq = np.einsum("nf,nf->f", x, x, dtype=np.float64)
         return cls(tuple(names), len(x), x.sum(0, dtype=np.float64), total_sq)
+
+    @classmethod
+    def of_table(cls, x: StoredArray, names: Sequence[str]) -> "TableSums":
+        """Add up all rows of a table that may be on disk, in pieces."""
+        first, *others = (cls.of(rows, names) for rows in row_chunks(x))
+        return sum(others, start=first)
 
     def __add__(self, other: "TableSums") -> "TableSums":
         if self.names != other.names:

@@ -13,6 +13,7 @@ import numpy as np
 from spixgraph.arrays import NOT_ANNOTATED, Array, Float32, Float64, Int64, MaskZYX, ShapeZYX, UInt8
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import atomic_path
+from spixgraph.graph.stored_graph import StoredSamples
 from spixgraph.superpixels.basins.jit import kernel
 
 SCHEMA = 1
@@ -148,22 +149,32 @@ def join_samples(parts: list[PixelSamples]) -> PixelSamples:
 
 def save_samples(samples: PixelSamples, path: Path) -> None:
     """Write samples as a Zarr v3 group, whole or not at all; same samples, same bytes."""
+    with atomic_path(path) as part:
+        values, classes = create_samples(part, samples.names, samples.classes.shape)
+        values[...], classes[...] = samples.values, samples.classes
+
+
+def create_samples(path: Path, names: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Make the Zarr arrays of `values` and `classes`, empty; `shape` is (n, m)."""
     import zarr
 
-    with atomic_path(path) as part:
-        attributes = {"names": list(samples.names), "schema": SCHEMA}
-        group = zarr.create_group(part, zarr_format=3, attributes=attributes)
-        for name, array in (("values", samples.values), ("classes", samples.classes)):
-            stored = group.create_array(
-                name,
-                shape=array.shape,
-                dtype=array.dtype,
-                chunks=(min(max(1, len(array)), 4096), *array.shape[1:]),
-                compressors=None,
-                filters=None,
-                fill_value=0,
-            )
-            stored[...] = array
+    group = zarr.create_group(
+        path, zarr_format=3, attributes={"names": list(names), "schema": SCHEMA}
+    )
+    forms = (("values", (*shape, len(names)), np.float16), ("classes", shape, np.uint8))
+    values, classes = (
+        group.create_array(
+            name,
+            shape=form,
+            dtype=dtype,
+            chunks=(min(max(1, form[0]), 4096), *form[1:]),
+            compressors=None,
+            filters=None,
+            fill_value=0,
+        )
+        for name, form, dtype in forms
+    )
+    return values, classes
 
 
 def load_samples(path: Path) -> PixelSamples:
@@ -176,6 +187,17 @@ def load_samples(path: Path) -> PixelSamples:
     StoredDataError
         If it is of another schema, or damaged.
     """
+    stored = open_samples(path)
+    try:
+        return PixelSamples(
+            stored.names, np.asarray(stored.values[:]), np.asarray(stored.classes[:])
+        )
+    except (FileNotFoundError, InputError) as error:
+        raise _damaged(path) from error
+
+
+def open_samples(path: Path) -> StoredSamples:
+    """Open samples without reading them; raises as `load_samples`."""
     import zarr
 
     if not path.exists():
@@ -187,10 +209,13 @@ def load_samples(path: Path) -> PixelSamples:
                 f"{path} has schema {group.attrs.get('schema')}, this version reads {SCHEMA}; "
                 "make the graph again"
             )
-        names = tuple(group.attrs["names"])
-        return PixelSamples(names, np.asarray(group["values"]), np.asarray(group["classes"]))
-    except (FileNotFoundError, KeyError, InputError) as error:
-        raise StoredDataError(f"{path} holds no pixel samples; make the graph again") from error
+        return StoredSamples(tuple(group.attrs["names"]), group["values"], group["classes"])
+    except (FileNotFoundError, KeyError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> StoredDataError:
+    return StoredDataError(f"{path} holds no pixel samples; make the graph again")
 
 
 def _check(

@@ -121,37 +121,52 @@ def save_graph(graph: RegionGraph, path: Path) -> None:
     path : Path
         The folder to make; an existing one is replaced at the end.
     """
-    import zarr
-
     with atomic_path(path) as part:
-        group = zarr.create_group(part, zarr_format=3, attributes=_attributes(graph))
+        group = create_graph(
+            part,
+            feature_names=graph.feature_names,
+            edge_feature_names=graph.edge_feature_names,
+            source=graph.source,
+        )
         for name in _DTYPES:
             array = getattr(graph, name)
             if array is not None:
-                stored = group.create_array(
-                    name,
-                    shape=array.shape,
-                    dtype=array.dtype,
-                    chunks=_chunks(name, array),
-                    compressors=None,
-                    filters=None,
-                    fill_value=0,
-                )
-                stored[...] = array
+                create_table(group, name, array.shape)[...] = array
 
 
-def _attributes(graph: RegionGraph) -> dict[str, Any]:
-    """Everything but the arrays, in sorted order."""
-    source = graph.source
-    return {
-        "edge_feature_names": list(graph.edge_feature_names),
-        "feature_names": list(graph.feature_names),
+def create_graph(
+    path: Path,
+    *,
+    feature_names: tuple[str, ...],
+    edge_feature_names: tuple[str, ...],
+    source: GraphSource,
+) -> Any:
+    """Make the Zarr group of a graph without its tables; see `create_table`."""
+    import zarr
+
+    attributes = {
+        "edge_feature_names": list(edge_feature_names),
+        "feature_names": list(feature_names),
         "image_sha256": source.image_sha256,
         "params": _sorted(source.params),
         "pixel_size_um": None if source.pixel_size_um is None else list(source.pixel_size_um),
         "schema": SCHEMA,
         "shape_zyx": list(source.shape_zyx),
     }
+    return zarr.create_group(path, zarr_format=3, attributes=attributes)
+
+
+def create_table(group: Any, name: str, shape: tuple[int, ...]) -> Any:
+    """Make the Zarr array of one table of a graph, named as in `RegionGraph`."""
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=_DTYPES[name],
+        chunks=_chunks(name, shape),
+        compressors=None,
+        filters=None,
+        fill_value=0,
+    )
 
 
 def _sorted(value: Any) -> Any:
@@ -161,11 +176,16 @@ def _sorted(value: Any) -> Any:
     return value
 
 
-def _chunks(name: str, array: Array) -> tuple[int, ...]:
+def _chunks(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Cut the long axis in equal chunks."""
-    axis = 1 if name == "edge_index" else 0
-    rows = chunk_rows(array.shape[axis])
-    return tuple(max(1, rows if i == axis else size) for i, size in enumerate(array.shape))
+    axis = row_axis(name)
+    rows = chunk_rows(shape[axis])
+    return tuple(max(1, rows if i == axis else size) for i, size in enumerate(shape))
+
+
+def row_axis(name: str) -> int:
+    """Return the axis of a table along which its rows lie."""
+    return 1 if name == "edge_index" else 0
 
 
 def chunk_rows(n_rows: int) -> int:
@@ -183,6 +203,22 @@ def load_graph(path: Path) -> RegionGraph:
     StoredDataError
         On a foreign schema, a missing array or attribute, or arrays that do not fit together.
     """
+    tables, about = open_tables(path)
+    try:
+        return RegionGraph(**about | {name: np.asarray(t[...]) for name, t in tables.items()})
+    except InputError as error:
+        raise StoredDataError(f"{path} is not consistent: {error}; make the graph again") from error
+
+
+def open_tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Open the arrays of a graph without reading them, and read all else; raises as `load_graph`.
+
+    Returns
+    -------
+    tables : dict of str to zarr.Array
+    about : dict
+        `feature_names`, `edge_feature_names` and `source` of `RegionGraph`.
+    """
     import zarr
 
     if not path.exists():
@@ -198,25 +234,22 @@ def load_graph(path: Path) -> RegionGraph:
             "make the graph again"
         )
     try:
-        return _graph_of(group, attributes)
+        present = [name for name in _DTYPES if name not in _OPTIONAL or name in group]
+        return {name: group[name] for name in present}, _about(attributes)
     except KeyError as error:
         raise StoredDataError(f"{path} lacks {error}; make the graph again") from error
-    except InputError as error:
-        raise StoredDataError(f"{path} is not consistent: {error}; make the graph again") from error
 
 
-def _graph_of(group: Any, attributes: dict[str, Any]) -> RegionGraph:
-    """Put the parts of a stored graph together."""
-    present = [name for name in _DTYPES if name not in _OPTIONAL or name in group]
+def _about(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Turn the stored attributes into those of a graph."""
     pixel_size = attributes["pixel_size_um"]
-    return RegionGraph(
-        feature_names=tuple(attributes["feature_names"]),
-        edge_feature_names=tuple(attributes["edge_feature_names"]),
-        source=GraphSource(
+    return {
+        "feature_names": tuple(attributes["feature_names"]),
+        "edge_feature_names": tuple(attributes["edge_feature_names"]),
+        "source": GraphSource(
             image_sha256=attributes["image_sha256"],
             shape_zyx=tuple(attributes["shape_zyx"]),
             pixel_size_um=None if pixel_size is None else tuple(pixel_size),
             params=attributes["params"],
         ),
-        **{name: np.asarray(group[name][...]) for name in present},
-    )
+    }

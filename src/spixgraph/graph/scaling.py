@@ -1,6 +1,6 @@
 """Standardising of feature columns, learned on the training graphs and kept in the model card."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +60,14 @@ class Scaling:
         return np.clip(out, -CLIP, CLIP, out=out)
 
 
-def fit_scaling(arrays: Sequence[Float32], names: Sequence[str]) -> Scaling:
+def fit_scaling(arrays: Iterable[Float32], names: Sequence[str]) -> Scaling:
     """Learn mean and standard deviation of each column over all rows of all arrays.
 
     Parameters
     ----------
-    arrays : sequence of (rows, F) float32
-        Rows may be 0; with no row at all the scaling is the identity.
+    arrays : iterable of (rows, F) float32
+        Walked twice, so that tables may be read anew each time. Rows may be 0; with no row
+        at all the scaling is the identity.
     names : sequence of str
         Column names, length F.
 
@@ -80,15 +81,14 @@ def fit_scaling(arrays: Sequence[Float32], names: Sequence[str]) -> Scaling:
     InputError
         If an array has another number of columns than `names`.
     """
+    n_rows, total = 0, np.zeros(len(names))
     for array in arrays:
         if array.ndim != 2 or array.shape[1] != len(names):
             raise InputError(f"arrays must be (rows, {len(names)}), got {array.shape}")
-    n_rows = sum(map(len, arrays))
+        n_rows += len(array)
+        total += array.sum(0, dtype=np.float64)
     if n_rows == 0:
         return Scaling.identity(names)
-    total = np.zeros(len(names))
-    for array in arrays:
-        total += array.sum(0, dtype=np.float64)
     mean = total / n_rows
     spread = np.zeros(len(names))
     for array in arrays:

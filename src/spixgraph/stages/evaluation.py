@@ -101,8 +101,6 @@ def _write_confidence(
 ) -> None:
     """Write how sure the model is of each pixel; a second pass, so that no cost counts it."""
     confidence_of = open_confidence(run, model, seed)
-    if confidence_of is None:
-        return
     for item in prepared.split(*SPLITS):
         with open_item(run, item) as source:
             write_mask(folder / f"{item.id}{_CONFIDENCE}", confidence_of(source))
@@ -156,11 +154,10 @@ def _count_image(
 ) -> dict[str, Any]:
     """Count one predicted mask; with superpixels, say what their share in the errors is."""
     counted = _as_json(_count(run, prepared, item, mask))
-    if model == "cnn":
-        return counted
     truth = true_mask(run, item)
-    best = ceiling_mask(read_labels(run, recipe_of(model), item.id), truth, prepared.n_classes)
-    counted["error_budget"] = asdict(error_budget(truth, best, mask))
+    if model != "cnn":
+        best = ceiling_mask(read_labels(run, recipe_of(model), item.id), truth, prepared.n_classes)
+        counted["error_budget"] = asdict(error_budget(truth, best, mask))
     confidence = load_confidence(run, model, seed, item.id)
     if confidence is not None:
         counted["calibration"] = calibration_counts(truth, mask, confidence).counts()

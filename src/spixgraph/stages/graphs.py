@@ -10,11 +10,12 @@ from typing import Any
 
 from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
-from spixgraph.files import atomic_path, code_sha256, read_json, write_json
+from spixgraph.files import code_sha256, read_json, write_json
 from spixgraph.graph.build import with_targets
-from spixgraph.graph.image_samples import image_samples
-from spixgraph.graph.pixel_samples import PixelSamples, load_samples, save_samples
+from spixgraph.graph.image_samples import SAMPLES, save_taught
+from spixgraph.graph.pixel_samples import open_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
+from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
 from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
@@ -23,7 +24,6 @@ from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
 _DISPATCH = "predict/image_graph.py"
-_SAMPLES = "pixel_samples"
 
 
 def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
@@ -67,18 +67,16 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
     labels_index = read_json(run.layout.labels(recipe_name) / "index.json")
 
     def make(name: str, path: Path) -> None:
-        item, labels = items[name], read_labels(run, recipe_name, name)
+        item = items[name]
         mask = true_mask(run, item)
-        with open_item(run, item) as source, atomic_path(path) as part:
+        with open_item(run, item) as source:
             if recipe_name == "paper":
+                labels = read_labels(run, recipe_name, name)
                 graph = graph_of_labels(source, labels, recipe, image_hash=item.image_sha256)
-                save_graph(with_targets(graph, labels, mask, prepared.n_classes), part)
+                save_graph(with_targets(graph, labels, mask, prepared.n_classes), path)
             else:
-                made = run.layout.labels(recipe_name) / f"{name}.zarr"
-                graph = load_graph(made)
-                save_graph(with_targets(graph, labels, mask, prepared.n_classes), part)
-                samples = image_samples(source, StreamedGraph.open(made), mask)
-                save_samples(samples, part / _SAMPLES)
+                made = StreamedGraph.open(run.layout.labels(recipe_name) / f"{name}.zarr")
+                save_taught(source, made, mask, prepared.n_classes, path)
 
     made_from = {
         "params": recipe.graph.model_dump(mode="json"),
@@ -111,31 +109,39 @@ def load_graphs(
     return [load_graph(run.layout.graphs(recipe_name) / f"{item.id}.zarr") for item in items]
 
 
-def load_pixel_samples(run: Run, items: tuple[PreparedItem, ...]) -> list[PixelSamples]:
-    """Read what the pixel decoder learns from, of these items."""
-    folder = run.layout.graphs("rag")
-    return [load_samples(folder / f"{item.id}.zarr" / _SAMPLES) for item in items]
+def open_graphs(
+    run: Run, items: tuple[PreparedItem, ...]
+) -> tuple[list[StoredGraph], list[StoredSamples]]:
+    """Open the basin graphs of these items, and what the pixel decoder learns from."""
+    return _opened([run.layout.graphs("rag") / f"{item.id}.zarr" for item in items])
 
 
-def graphs_of_other_sizes(
-    run: Run, items: tuple[PreparedItem, ...], factors: Sequence[float]
-) -> tuple[list[RegionGraph], list[PixelSamples]]:
+def make_graphs_of_other_sizes(
+    run: Run, items: tuple[PreparedItem, ...], factors: Sequence[float], folder: Path
+) -> tuple[list[StoredGraph], list[StoredSamples]]:
     """Make graphs of images anew, with so many times the usual number of nodes, and their samples.
 
-    They are not kept: to make them takes as long as one image of the same size.
+    They lie in `folder`, and are not kept: to make them takes as long as one image of the same
+    size.
     """
     usual, n_classes = recipe_for(run, "rag").nodes_per_megapixel, load_prepared(run).n_classes
-    graphs, samples = [], []
-    for item, factor in product(items, factors):
+    paths = []
+    for number, (item, factor) in enumerate(product(items, factors)):
+        paths.append(folder / f"{number}.zarr")
         mask = true_mask(run, item)
-        with open_item(run, item) as source, TemporaryDirectory() as folder:
-            path = Path(folder) / "graph.zarr"
+        with open_item(run, item) as source, TemporaryDirectory(dir=folder) as made:
+            path = Path(made) / "graph.zarr"
             workers = os.cpu_count() or 1
             stream_graph(source, path, nodes_per_megapixel=factor * usual, workers=workers)
-            graph = load_graph(path)
-            graphs.append(with_targets(graph, load_labels(path / "labels"), mask, n_classes))
-            samples.append(image_samples(source, StreamedGraph.open(path), mask))
-    return graphs, samples
+            save_taught(source, StreamedGraph.open(path), mask, n_classes, paths[-1])
+    return _opened(paths)
+
+
+def _opened(paths: Sequence[Path]) -> tuple[list[StoredGraph], list[StoredSamples]]:
+    return (
+        [StoredGraph.open(path) for path in paths],
+        [open_samples(path / SAMPLES) for path in paths],
+    )
 
 
 def _image_key(item: PreparedItem) -> dict[str, Any]:

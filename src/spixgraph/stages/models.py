@@ -16,6 +16,7 @@ from spixgraph.nets.cnn import predict_cnn_rows
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.predict.driver import NodeModel, segment_source
 from spixgraph.predict.steps import Steps
+from spixgraph.stages.cnn_confidence import calibrated_cnn
 from spixgraph.stages.prepare import recipe_for
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
@@ -30,19 +31,28 @@ SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float
 def open_checkpoint(run: Run, model: ModelName, seed: int) -> SegmentImage:
     """Load the checkpoint of a model and seed."""
     if model == "cnn":
-        trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
-        if not isinstance(trained, TrainedCnn):
-            raise StoredDataError(f"the checkpoint of {model} holds no U-Net; train it again")
-        return partial(_segment_by_cnn, trained, pick_device(run.params.train.device))
+        return partial(
+            _segment_by_cnn, _trained_cnn(run, seed), pick_device(run.params.train.device)
+        )
     return partial(_segment_by_nodes, _node_model(run, model, seed))
 
 
-def open_confidence(run: Run, model: ModelName, seed: int) -> Callable[[ImageSource], UInt8] | None:
+def open_confidence(run: Run, model: ModelName, seed: int) -> Callable[[ImageSource], UInt8]:
     """Load a model as a function from an image to the probability of the class of each pixel.
 
-    (Z, Y, X) uint8, 255 is certain; None for the U-Net, whose windows are blended row by row.
+    (Z, Y, X) uint8, 255 is certain.
     """
-    return None if model == "cnn" else partial(_confidence, _node_model(run, model, seed))
+    if model == "cnn":
+        device = pick_device(run.params.train.device)
+        return calibrated_cnn(run, _trained_cnn(run, seed), device)
+    return partial(_confidence, _node_model(run, model, seed))
+
+
+def _trained_cnn(run: Run, seed: int) -> TrainedCnn:
+    trained = load_checkpoint(run.layout.checkpoint("cnn", seed)).trained
+    if not isinstance(trained, TrainedCnn):
+        raise StoredDataError("the checkpoint of cnn holds no U-Net; train it again")
+    return trained
 
 
 def _node_model(run: Run, model: ModelName, seed: int) -> NodeModel:

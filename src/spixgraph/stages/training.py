@@ -11,7 +11,8 @@ from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, read_json, sha256_file, sha256_json, write_json
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
-from spixgraph.stages.graphs import graphs_of_other_sizes, load_graphs, load_pixel_samples
+from spixgraph.scratch import scratch_folder
+from spixgraph.stages.graphs import load_graphs, make_graphs_of_other_sizes, open_graphs
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
 from spixgraph.stages.run import Run, alone, recipe_of
 from spixgraph.train.checkpoints import save_checkpoint
@@ -19,7 +20,7 @@ from spixgraph.train.cnn_training import TrainedCnn, train_cnn
 from spixgraph.train.devices import pick_device
 from spixgraph.train.ending import ending_of
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
-from spixgraph.train.loop import EpochRecord
+from spixgraph.train.loop import EpochRecord, OnEpoch
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
@@ -85,7 +86,10 @@ def _train(run: Run, model: ModelName, seed: int) -> None:
         resumed = run.layout.resume(model, seed).is_file()
         start, start_cpu = time.perf_counter(), time.process_time()
         with PeakMemory() as memory:
-            trained = _fit(run, prepared, model, seed, settings, tracked)
+            trained = fit_model(
+                run, prepared, model, seed,
+                on_epoch=lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
+            )  # fmt: skip
         cost: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - start_cpu,
@@ -130,15 +134,16 @@ def _course(history: Sequence[EpochRecord], settings: NodeTraining | CnnTraining
     }
 
 
-def _fit(
+def fit_model(
     run: Run,
     prepared: Prepared,
     model: ModelName,
     seed: int,
-    settings: Any,
-    tracked: TrackedRun,
+    *,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainedNodeNet | TrainedCnn | TrainedTrees:
-    """Read the data of the model and train it."""
+    """Read the data of the model and train it; no store of runs is asked."""
+    settings = getattr(run.params.train, model)
     train, val = prepared.split("train"), prepared.split("val")
     if model == "forest" or model == "boosting":
         ours, theirs = (load_graphs(run, recipe_of(model), items) for items in (train, val))
@@ -148,29 +153,26 @@ def _fit(
         "device": pick_device(run.params.train.device),
         "threads": run.params.train.threads if model == "cnn" else _NODE_THREADS,
         "resume_path": run.layout.resume(model, seed),
-        "on_epoch": lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
+        "on_epoch": on_epoch,
     }
     if model == "cnn":
         images = {s: _annotated(run, prepared, s) for s in ("train", "val")}
         return train_cnn(
             images["train"], images["val"], settings, n_classes=prepared.n_classes, **common
         )
-    graphs, samples = load_graphs(run, recipe_of(model), train), None
-    if model != "paper":
-        pixels = load_pixel_samples(run, train)
+    if model == "paper":
+        ours, theirs = (load_graphs(run, "paper", items) for items in (train, val))
+        return train_node_net(model, ours, theirs, settings, **common)
+    graphs, pixels = open_graphs(run, train)
+    val_graphs, val_pixels = open_graphs(run, val)
+    with scratch_folder() as folder:
         if factors := settings.node_factors:
-            others, their_pixels = graphs_of_other_sizes(run, train, factors)
+            others, their_pixels = make_graphs_of_other_sizes(run, train, factors, folder)
             graphs = graphs * len(factors) + others
             pixels = pixels * len(factors) + their_pixels
-        samples = pixels, load_pixel_samples(run, val)
-    return train_node_net(
-        model,
-        graphs,
-        load_graphs(run, recipe_of(model), val),
-        settings,
-        samples=samples,
-        **common,
-    )
+        return train_node_net(
+            model, graphs, val_graphs, settings, samples=(pixels, val_pixels), **common
+        )
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,21 +11,21 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from spixgraph.arrays import NOT_ANNOTATED, Int64
-from spixgraph.graph.augment import ColumnMap, View, draw_view
+from spixgraph.graph.augment import View, draw_view
 from spixgraph.graph.image_scaling import OWN_SHARE, Scalings
-from spixgraph.graph.pixel_samples import PixelSamples
-from spixgraph.graph.region_graph import RegionGraph
+from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.train.area_sums import area_sums, loss_of_sums
+from spixgraph.train.changes import Changes
+from spixgraph.train.large_sample import LargeSample, learned_sample
 from spixgraph.train.losses import area_loss, class_weights
-from spixgraph.train.node_sample import Sample, outputs_of, pixels_per_class, sample_of
+from spixgraph.train.node_sample import LearnedPixels, Sample, outputs_of, pixels_per_class
 from spixgraph.train.temperature import Judged
 from spixgraph.train.window import draw_window
 
 MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
 many some are drawn."""
-NOISE = 0.1
-"""Standard deviation of what is added to each feature of each node, in its own."""
 
 
 class NodeLesson:
@@ -35,31 +36,34 @@ class NodeLesson:
     net : NodeNet
         On `device`.
     scalings : Scalings
-    train, val : sequence of RegionGraph
+    train, val : sequence of LearnedGraph
         One that is several times in `train` is drawn more often.
-    samples : two sequences of PixelSamples, or None
+    samples : two sequences of LearnedPixels, or None
         Of `train` and `val`; None for a network without a decoder.
     augmented : bool
         True to turn, dim and disturb the graphs of `train`.
     device : torch.device
     n_layers : int, optional
-        Message passing layers of `net`, where graphs may be cut into parts; see `node_sample`.
+        Message passing layers of `net`, where graphs may be cut into parts; see `learned_sample`.
     nodes_per_step : int, optional
         Learn from windows of so many superpixels; without it, from whole graphs.
+    folder : Path
+        For the parts; must outlive the lesson.
     """
 
     def __init__(
         self,
         net: NodeNet,
         scalings: Scalings,
-        train: Sequence[RegionGraph],
-        val: Sequence[RegionGraph],
-        samples: tuple[Sequence[PixelSamples], Sequence[PixelSamples]] | None,
+        train: Sequence[LearnedGraph],
+        val: Sequence[LearnedGraph],
+        samples: tuple[Sequence[LearnedPixels], Sequence[LearnedPixels]] | None,
         *,
         augmented: bool,
         device: torch.device,
         n_layers: int | None = None,
         nodes_per_step: int | None = None,
+        folder: Path,
     ) -> None:
         self.net = net
         self.device = device
@@ -69,21 +73,19 @@ class NodeLesson:
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
         known = {id(g): pixels_per_class(g).any() for g in train}
+        sample = partial(learned_sample, scalings=scalings, n_layers=n_layers, folder=folder)
+        pairs = {id(g): (g, p) for g, p in zip(train, pixels[0], strict=True) if known[id(g)]}
         made = {
-            id(g): sample_of(g, p, scalings, own_share=0.0, n_layers=n_layers)
-            for g, p in zip(train, pixels[0], strict=True)
-            if known[id(g)]
+            key: sample(g, p, own_share=0.0, cut=nodes_per_step is None)
+            for key, (g, p) in pairs.items()
         }
         self.train = [made[id(g)] for g in train if known[id(g)]]  # a repeated graph is held once
-        self.val = [
-            sample_of(g, p, scalings, own_share=OWN_SHARE, n_layers=n_layers)
-            for g, p in zip(val, pixels[1], strict=True)
-        ]
+        self.val = [sample(g, p, own_share=OWN_SHARE) for g, p in zip(val, pixels[1], strict=True)]
         self.counts = [pixels_per_class(g) for g in val]
         area = sum(pixels_per_class(g).sum(0) for g in train)
         self.weights = class_weights(np.asarray(area, np.float64)).to(device)
         self.passes = math.ceil(MIN_STEPS / len(self.train))
-        self.n_samples = min(self.passes * len(self.train), MAX_STEPS)
+        self.n_samples = samples_per_epoch(len(self.train))
         self.n_steps = self.n_samples * len(net.members)
 
     def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -99,10 +101,14 @@ class NodeLesson:
                 seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
                 yield self._loss(member, seen)
 
-    def _drawn(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def _drawn(
+        self, sample: Sample | LargeSample, rng: np.random.Generator
+    ) -> Sample | LargeSample:
         """Take a window of a graph, or all of it."""
         if self.nodes_per_step is None:
             return sample
+        if isinstance(sample, LargeSample):
+            return sample.window(self.nodes_per_step, rng)
         return draw_window(sample, self.nodes_per_step, rng)
 
     def _order(self, rng: np.random.Generator) -> list[int]:
@@ -115,8 +121,7 @@ class NodeLesson:
         """Count the pixels of `val`: all of them, or those that the samples stand for."""
         self.net.eval()
         total = np.zeros((self.net.n_classes, self.net.n_classes), np.int64)
-        for sample, pixels in zip(self.val, self.counts, strict=True):
-            sample = sample.to(self.device)
+        for sample, pixels in self._val_pieces():
             logits, decoded = outputs_of(self.net, sample)
             if decoded is None:
                 np.add.at(total.T, logits.argmax(1).cpu().numpy(), pixels)
@@ -128,8 +133,7 @@ class NodeLesson:
     def judged(self) -> Iterator[Judged]:
         """Give the logits of `val` and the pixels they stand for, graph by graph."""
         self.net.eval()
-        for sample, pixels in zip(self.val, self.counts, strict=True):
-            sample = sample.to(self.device)
+        for sample, pixels in self._val_pieces():
             logits, decoded = outputs_of(self.net, sample)
             if decoded is None:
                 yield logits.cpu().numpy(), pixels.astype(np.float64)
@@ -139,42 +143,55 @@ class NodeLesson:
             true = one_hot(sample.classes[known].long(), self.net.n_classes)
             yield decoded[known].cpu().numpy(), (true * area[:, None]).cpu().numpy()
 
-    def _loss(self, net: NodeNet, sample: Sample) -> Tensor:
-        """Error of the superpixels, and of the pixels where the network decodes them."""
-        logits, decoded = outputs_of(net, sample)
-        loss = area_loss(logits, sample.target, sample.area, self.weights)
-        if decoded is None:
-            return loss
-        known = (sample.classes != NOT_ANNOTATED).flatten()
-        classes = torch.where(known, sample.classes.flatten().long(), 0)
-        area = sample.area[:, None].expand_as(sample.classes).flatten() / sample.classes.shape[1]
-        return loss + area_loss(
-            decoded.flatten(0, 1),
-            one_hot(classes, self.net.n_classes).to(decoded.dtype),
-            area * known,
-            self.weights,
-        )
+    def _val_pieces(self) -> Iterator[tuple[Sample, Int64]]:
+        """Yield each validation graph, or its parts, and the pixels of each class in its core."""
+        for sample, pixels in zip(self.val, self.counts, strict=True):
+            if isinstance(sample, Sample):
+                yield sample.to(self.device), pixels
+                continue
+            for part in sample.parts:
+                yield sample.to(self.device).read(part), pixels[part.core_ids]
 
-    def _seen(self, sample: Sample, view: View) -> Sample:
+    def _loss(self, net: NodeNet, sample: Sample | LargeSample) -> Tensor:
+        """Error of the superpixels, and of the pixels where the network decodes them.
+
+        That of a large graph is the same, made of sums over its parts.
+        """
+        if isinstance(sample, Sample):
+            return torch.stack(
+                [area_loss(*rows, self.weights) for rows in _rows(net, sample)]
+            ).sum()
+
+        def sums_of(part: Sample) -> Tensor:
+            return torch.stack([area_sums(*rows, self.weights) for rows in _rows(net, part)])
+
+        return torch.stack([loss_of_sums(sums) for sums in sample.sums(sums_of)]).sum()
+
+    def _seen(self, sample: Sample | LargeSample, view: View) -> Sample | LargeSample:
         """Turn and dim a graph, and disturb its columns."""
-        x = _mapped(sample.x, view.on(self.scalings.nodes))
-        if sample.own is not None:
-            share = torch.rand((), device=x.device)
-            x = x + share * (_mapped(sample.x, sample.own) - sample.x)
-        x = x + NOISE * torch.randn_like(x)
-        pixels = sample.pixels
-        if pixels is not None and self.scalings.pixels is not None:
-            pixels = _mapped(pixels, view.on(self.scalings.pixels))
-        edge_attr = _mapped(sample.edge_attr, view.on(self.scalings.edges))
-        return replace(sample, x=x, edge_attr=edge_attr, pixels=pixels)
+        share = torch.rand((), device=self.device) if sample.own is not None else torch.zeros(())
+        changes = Changes(view, self.scalings, sample.own, share)
+        if isinstance(sample, Sample):
+            return changes.on(sample, torch.randn_like(sample.x))
+        return sample.changed(changes, noise_seed=int(torch.randint(2**62, ())))
 
 
-def _mapped(values: Tensor, column_map: ColumnMap) -> Tensor:
-    """`ColumnMap.apply` where the values are."""
-    order = torch.from_numpy(column_map.order).to(values.device)
-    factor = torch.from_numpy(column_map.factor).to(values)
-    shift = torch.from_numpy(column_map.shift).to(values)
-    return torch.addcmul(shift, values.index_select(values.dim() - 1, order), factor)
+def _rows(net: NodeNet, sample: Sample) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield logits, target and area of the superpixels and, with a decoder, of their pixels."""
+    logits, decoded = outputs_of(net, sample)
+    yield logits, sample.target, sample.area
+    if decoded is None:
+        return
+    known = (sample.classes != NOT_ANNOTATED).flatten()
+    classes = torch.where(known, sample.classes.flatten().long(), 0)
+    area = sample.area[:, None].expand_as(sample.classes).flatten() / sample.classes.shape[1]
+    target = one_hot(classes, decoded.shape[2]).to(decoded.dtype)
+    yield decoded.flatten(0, 1), target, area * known
+
+
+def samples_per_epoch(n_graphs: int) -> int:
+    """How many graphs are shown in an epoch, some of them again where there are few."""
+    return min(math.ceil(MIN_STEPS / n_graphs) * n_graphs, MAX_STEPS)
 
 
 def _confusion(predicted: Tensor, sample: Sample, n_classes: int) -> Int64:

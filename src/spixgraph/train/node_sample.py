@@ -1,54 +1,48 @@
-"""A graph with targets, as a network sees it in training, whole or part by part."""
+"""A graph with targets, as a network sees it in training."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from spixgraph.arrays import Array, Int64
 from spixgraph.errors import InputError
 from spixgraph.graph.augment import ColumnMap
 from spixgraph.graph.image_scaling import Scalings, TableSums
-from spixgraph.graph.partitions import EdgesByTarget, Partition, partitions
 from spixgraph.graph.pixel_samples import PixelSamples
-from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling
-from spixgraph.graph.stream.block_ids import block_ids, blocks_of_graph
+from spixgraph.graph.stored_graph import LearnedGraph, StoredSamples
 from spixgraph.nets.decoder import pixel_logits
 from spixgraph.nets.node_net import NodeNet
 
-MAX_NODES = 65_536
-"""Most nodes that the network learns from at once. A larger graph is walked in parts, whose
-activations are thrown away and made again for the gradient: a third more time, for memory that
-depends on the part alone."""
+LearnedPixels = PixelSamples | StoredSamples
 _ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A graph as the network sees it.
+    """A graph as the network sees it, or a part of one, of which some nodes are the core.
 
     Attributes
     ----------
     x, edge_attr : (n, F), (E, D) float32
         Standardised.
     edge_index : (2, E) int64
-    target : (n, K) float32
-        Fractions of the classes.
-    area : (n,) float32
+    target : (k, K) float32
+        Fractions of the classes, of the core: of all nodes where `core` is None.
+    area : (k,) float32
         Annotated pixels.
-    pixels : (n, m, P) float16 or None
+    pixels : (k, m, P) float16 or None
         Standardised columns of sampled pixels; float32 on the device of the network.
-    classes : (n, m) uint8
+    classes : (k, m) uint8
         Of the sampled pixels, 255 is not annotated.
     place : (n, 3) float32
         Centroids in pixels.
     own : ColumnMap or None
         From `x` to columns that the image itself standardises.
-    parts : tuple of Part
-        Of a graph that is too large to be learned from at once; empty otherwise.
+    core : (k,) int64 or None
+        Rows of `x` that are learned from; the others are there to be seen by them.
     """
 
     x: Tensor
@@ -60,7 +54,7 @@ class Sample:
     classes: Tensor
     place: Tensor
     own: ColumnMap | None
-    parts: tuple["Part", ...] = ()
+    core: Tensor | None = None
 
     def to(self, device: torch.device) -> "Sample":
         """Move to the device of the network, pixels as float32."""
@@ -74,113 +68,28 @@ class Sample:
             area=self.area.to(device),
             pixels=pixels,
             classes=self.classes.to(device),
-            parts=tuple(part.to(device) for part in self.parts),
+            core=None if self.core is None else self.core.to(device),
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """`graph.partitions.Partition` as tensors; the halo is exact, so the core is as in the whole.
-
-    Attributes
-    ----------
-    nodes, core, edge_rows : (m,), (k,), (e,) int64
-    edge_index : (2, e) int64
-    """
-
-    nodes: Tensor
-    core: Tensor
-    edge_index: Tensor
-    edge_rows: Tensor
-
-    @classmethod
-    def of(cls, part: Partition) -> "Part":
-        """Take the arrays of a partition."""
-        arrays = (part.nodes, part.core, part.edge_index, part.edge_rows)
-        return cls(*(torch.from_numpy(array) for array in arrays))
-
-    def to(self, device: torch.device) -> "Part":
-        """Move to a device."""
-        tensors = (self.nodes, self.core, self.edge_index, self.edge_rows)
-        return Part(*(tensor.to(device) for tensor in tensors))
 
 
 def outputs_of(net: NodeNet, sample: Sample) -> tuple[Tensor, Tensor | None]:
-    """Return the logits of superpixels (n, K) and, with a decoder, of their pixels (n, m, K).
-
-    Loss and gradients of a sample with parts are those of the whole graph, but for the order of
-    sums: a part knows all that its core depends on, and `torch.utils.checkpoint` computes it again
-    in the backward pass instead of holding its activations.
-    """
-    if not sample.parts:
-        return _decoded(net, sample.x, sample.edge_index, sample.edge_attr, sample.pixels, None)
-    found = [_outputs_of_part(net, sample, part) for part in sample.parts]
-    order = torch.cat([part.nodes[part.core] for part in sample.parts]).argsort()
-    logits = torch.cat([f[0] for f in found])[order]
-    decoded = [f[1] for f in found if f[1] is not None]
-    return logits, torch.cat(decoded)[order] if decoded else None
-
-
-def _outputs_of_part(net: NodeNet, sample: Sample, part: Part) -> tuple[Tensor, Tensor | None]:
-    """Run the network on a part; the pixels are those of its core."""
-
-    def run() -> tuple[Tensor, Tensor | None]:
-        pixels = sample.pixels
-        return _decoded(
-            net,
-            sample.x[part.nodes],
-            part.edge_index,
-            sample.edge_attr[part.edge_rows],
-            None if pixels is None else pixels[part.nodes[part.core]],
-            part.core,
-        )
-
-    if not torch.is_grad_enabled():
-        return run()
-    found: tuple[Tensor, Tensor | None] = checkpoint(run, use_reentrant=False)
-    return found
-
-
-def _decoded(
-    net: NodeNet,
-    x: Tensor,
-    edge_index: Tensor,
-    edge_attr: Tensor,
-    pixels: Tensor | None,
-    core: Tensor | None,
-) -> tuple[Tensor, Tensor | None]:
-    """Run the network, keep the rows of the core, and decode their pixels."""
-    outputs = net.outputs(x, edge_index, edge_attr)
-    if core is not None:
-        outputs = tuple(output[core] for output in outputs)
-    if pixels is None:
+    """Return the logits of the core (k, K) and, with a decoder, of its pixels (k, m, K)."""
+    outputs = net.outputs(sample.x, sample.edge_index, sample.edge_attr)
+    if sample.core is not None:
+        outputs = tuple(output[sample.core] for output in outputs)
+    if sample.pixels is None:
         return outputs[0], None
-    return outputs[0], pixel_logits(outputs[0], outputs[1], pixels)
+    return outputs[0], pixel_logits(outputs[0], outputs[1], sample.pixels)
 
 
-def parts_of(graph: RegionGraph, *, n_layers: int, max_nodes: int) -> tuple[Part, ...]:
-    """Cut a streamed graph of more than `max_nodes`; no parts for a smaller one.
-
-    Raises
-    ------
-    ResourceError
-        As `graph.partitions.partitions`.
-    """
-    if graph.n_regions <= max_nodes:
-        return ()
-    blocks = block_ids(*blocks_of_graph(graph))
-    edges = EdgesByTarget(graph.edge_index)
-    return tuple(map(Part.of, partitions(edges, blocks, n_layers=n_layers, max_nodes=max_nodes)))
-
-
-def pixels_per_class(graph: RegionGraph) -> Int64:
+def pixels_per_class(graph: LearnedGraph) -> Int64:
     """Recover the exact (n, K) counts of annotated pixels from the fractions of a graph."""
     target, annotated = targets_of(graph)
     area = annotated.astype(np.float64) * graph.n_pixels
     return np.rint(target.astype(np.float64) * area[:, None]).astype(np.int64)
 
 
-def targets_of(graph: RegionGraph) -> tuple[Array, Array]:
+def targets_of(graph: LearnedGraph) -> tuple[Array, Array]:
     """Return `target` and `annotated`, or raise `InputError`."""
     if graph.target is None or graph.annotated is None:
         raise InputError("a graph has no target; add it with spixgraph.graph.build.with_targets")
@@ -188,47 +97,46 @@ def targets_of(graph: RegionGraph) -> tuple[Array, Array]:
 
 
 def sample_of(
-    graph: RegionGraph,
-    pixels: PixelSamples | None,
-    scalings: Scalings,
-    *,
-    own_share: float,
-    n_layers: int | None = None,
+    graph: LearnedGraph, pixels: LearnedPixels | None, scalings: Scalings, *, own_share: float
 ) -> Sample:
     """Standardise a graph.
 
     Parameters
     ----------
-    graph : RegionGraph
+    graph : LearnedGraph
         With targets.
-    pixels : PixelSamples or None
+    pixels : LearnedPixels or None
         Where the network decodes pixels.
     scalings : Scalings
     own_share : float
         See `Scalings.at`.
-    n_layers : int, optional
-        Message passing layers of the network; without it the graph is never cut into parts, as
-        that of the paper network, whose nodes have no blocks.
     """
     target, annotated = targets_of(graph)
-    sums = TableSums.of(graph.x, graph.feature_names)
-    there = scalings.at(sums, own_share=own_share)
-    values, classes, own = None, np.zeros((graph.n_regions, 0), np.uint8), None
+    there, own = scalings_of_graph(graph, scalings, own_share=own_share)
+    values, classes = None, np.zeros((graph.n_regions, 0), np.uint8)
     if pixels is not None:
-        values, classes = torch.from_numpy(_standardised(pixels, there.pixels)), pixels.classes
-        own = _to_own(there.nodes, sums.own_scaling(there.nodes))
+        values = torch.from_numpy(standardised_pixels(pixels.values[:], there.pixels))
+        classes = np.asarray(pixels.classes[:])
     return Sample(
-        x=torch.from_numpy(there.nodes.apply(graph.x)),
-        edge_index=torch.from_numpy(graph.edge_index),
-        edge_attr=torch.from_numpy(there.edges.apply(graph.edge_attr)),
+        x=torch.from_numpy(there.nodes.apply(np.asarray(graph.x[:]))),
+        edge_index=torch.from_numpy(np.asarray(graph.edge_index[:])),
+        edge_attr=torch.from_numpy(there.edges.apply(np.asarray(graph.edge_attr[:]))),
         target=torch.from_numpy(target),
         area=torch.from_numpy((annotated * graph.n_pixels).astype(np.float32)),
         pixels=values,
         classes=torch.from_numpy(classes),
-        place=torch.from_numpy(graph.centroid_px.astype(np.float32)),
-        own=own,
-        parts=() if n_layers is None else parts_of(graph, n_layers=n_layers, max_nodes=MAX_NODES),
+        place=torch.from_numpy(np.asarray(graph.centroid_px[:]).astype(np.float32)),
+        own=own if pixels is not None else None,
     )
+
+
+def scalings_of_graph(
+    graph: LearnedGraph, scalings: Scalings, *, own_share: float
+) -> tuple[Scalings, ColumnMap]:
+    """Return how the raw columns of a graph are standardised, and what leads on to its own."""
+    sums = TableSums.of_table(graph.x, graph.feature_names)
+    there = scalings.at(sums, own_share=own_share)
+    return there, _to_own(there.nodes, sums.own_scaling(there.nodes))
 
 
 def _to_own(nodes: Scaling, own: Scaling) -> ColumnMap:
@@ -240,14 +148,14 @@ def _to_own(nodes: Scaling, own: Scaling) -> ColumnMap:
     )
 
 
-def _standardised(pixels: PixelSamples, scaling: Scaling | None) -> Array:
-    """Standardise (n, m, P) in pieces, and keep it small."""
+def standardised_pixels(values: Array, scaling: Scaling | None) -> Array:
+    """Standardise (n, m, P) float16 in pieces, and keep it small."""
     if scaling is None:
         raise InputError("pixel samples need a scaling; fit it on those of the training graphs")
-    n, m, n_columns = pixels.values.shape
-    out = np.empty_like(pixels.values)
+    n, m, n_columns = values.shape
+    out = np.empty_like(values)
     for begin in range(0, n, _ROWS_AT_ONCE):
-        rows = pixels.values[begin : begin + _ROWS_AT_ONCE]
-        values = scaling.apply(rows.reshape(-1, n_columns).astype(np.float32))
-        out[begin : begin + _ROWS_AT_ONCE] = values.reshape(-1, m, n_columns)
+        rows = values[begin : begin + _ROWS_AT_ONCE]
+        scaled = scaling.apply(rows.reshape(-1, n_columns).astype(np.float32))
+        out[begin : begin + _ROWS_AT_ONCE] = scaled.reshape(-1, m, n_columns)
     return out

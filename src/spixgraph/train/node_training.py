@@ -1,9 +1,10 @@
 """Training of node networks on region graphs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -12,21 +13,25 @@ from spixgraph.arrays import NOT_ANNOTATED, Array, Float32
 from spixgraph.config.params import NodeTraining
 from spixgraph.errors import InputError
 from spixgraph.graph.image_scaling import Scalings, TableSums
-from spixgraph.graph.pixel_samples import PixelSamples
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
+from spixgraph.graph.stored_graph import LearnedGraph, row_chunks
 from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.scratch import scratch_folder
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
 from spixgraph.train.node_lesson import NodeLesson
-from spixgraph.train.node_sample import pixels_per_class, targets_of
+from spixgraph.train.node_sample import LearnedPixels, pixels_per_class, targets_of
 from spixgraph.train.reproducible import reproducible
 from spixgraph.train.temperature import fit_temperature
 
-PairOfSamples: TypeAlias = tuple[Sequence[PixelSamples], Sequence[PixelSamples]]
+PairOfSamples: TypeAlias = tuple[Sequence[LearnedPixels], Sequence[LearnedPixels]]
 """Of the training and of the validation graphs."""
 _WIDE_DEGREE = 9.0
+_SAMPLES_AT_ONCE = 8192
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +77,8 @@ class TrainedNodeNet:
 
 def train_node_net(
     kind: str,
-    train: Sequence[RegionGraph],
-    val: Sequence[RegionGraph],
+    train: Sequence[LearnedGraph],
+    val: Sequence[LearnedGraph],
     params: NodeTraining,
     *,
     seed: int,
@@ -88,9 +93,10 @@ def train_node_net(
     Parameters
     ----------
     kind : {"gnn", "mlp", "paper"}
-    train, val : sequence of RegionGraph
-        With targets. Superpixels without annotated pixels count nowhere. Scalings and class
-        weights come from `train` alone; `val` picks the epoch, by the macro IoU of its pixels.
+    train, val : sequence of RegionGraph or StoredGraph
+        With targets; a large one that is stored is read part by part. Superpixels without annotated
+        pixels count nowhere. Scalings and class weights come from `train` alone; `val` picks the
+        epoch, by the macro IoU of its pixels.
     params : NodeTraining
     seed : int
         Of the weights, the order of the graphs and the dropout.
@@ -98,7 +104,7 @@ def train_node_net(
         One graph at a time is on it.
     threads : int
         CPU threads; the weights depend on it, so it is not taken from the machine.
-    samples : two sequences of PixelSamples, optional
+    samples : two sequences of PixelSamples or StoredSamples, optional
         Of the graphs of `train` and of `val`. With them the network gets a pixel decoder, and the
         exposure of each image is taken out; `paper` must have none.
     resume_path : Path, optional
@@ -141,7 +147,7 @@ def train_node_net(
         },
         _arrays(train, val, samples),
     )
-    with reproducible(seed, threads=threads):
+    with reproducible(seed, threads=threads), scratch_folder() as folder:
         net = build_node_net(**build).to(device)
         lesson = NodeLesson(
             net,
@@ -153,6 +159,7 @@ def train_node_net(
             device=device,
             n_layers=None if samples is None else params.layers,
             nodes_per_step=params.nodes_per_step,
+            folder=folder,
         )
         fitted = fit(
             lesson,
@@ -176,35 +183,59 @@ def train_node_net(
 
 
 def _fit_scalings(
-    kind: str, train: Sequence[RegionGraph], samples: Sequence[PixelSamples] | None
+    kind: str, train: Sequence[LearnedGraph], samples: Sequence[LearnedPixels] | None
 ) -> Scalings:
     """Learn how columns are standardised, from what the exposure leaves of them."""
     names, edge_names = train[0].feature_names, train[0].edge_feature_names
     if samples is None:
         edges = _paper_weights(edge_names) if kind == "paper" else None
-        edges = edges or fit_scaling([g.edge_attr for g in train], edge_names)
-        return Scalings(fit_scaling([g.x for g in train], names), edges)
-    exposures = [TableSums.of(g.x, names).exposure() for g in train]
-    pairs = list(zip(exposures, train, strict=True))
+        edges = edges or fit_scaling(_Rows(partial(_tables, train, "edge_attr")), edge_names)
+        return Scalings(fit_scaling(_Rows(partial(_tables, train, "x")), names), edges)
+    exposures = [TableSums.of_table(g.x, names).exposure() for g in train]
     pixel_names = samples[0].names
-    rows = [
-        e.remove(_known_rows(pixels), pixel_names)
-        for e, pixels in zip(exposures, samples, strict=True)
-    ]
+
+    def without_exposure(table: str, columns: tuple[str, ...]) -> Iterator[Float32]:
+        for exposure, graph in zip(exposures, train, strict=True):
+            for rows in _tables([graph], table):
+                yield exposure.remove(rows, columns)
+
+    def pixels_without_exposure() -> Iterator[Float32]:
+        for exposure, pixels in zip(exposures, samples, strict=True):
+            for rows in _known_rows(pixels):
+                yield exposure.remove(rows, pixel_names)
+
     return Scalings(
-        fit_scaling([e.remove(g.x, names) for e, g in pairs], names),
-        fit_scaling([e.remove(g.edge_attr, edge_names) for e, g in pairs], edge_names),
-        fit_scaling(rows, pixel_names),
+        fit_scaling(_Rows(partial(without_exposure, "x", names)), names),
+        fit_scaling(_Rows(partial(without_exposure, "edge_attr", edge_names)), edge_names),
+        fit_scaling(_Rows(pixels_without_exposure), pixel_names),
     )
 
 
-def _known_rows(pixels: PixelSamples) -> Float32:
-    """List the annotated pixels, (rows, P)."""
-    rows: Float32 = pixels.values[pixels.classes != NOT_ANNOTATED].astype(np.float32)
-    return rows
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows that are read anew each time that they are walked."""
+
+    read: Callable[[], Iterator[Float32]]
+
+    def __iter__(self) -> Iterator[Float32]:
+        return self.read()
 
 
-def _table_width(train: Sequence[RegionGraph]) -> int:
+def _tables(graphs: Sequence[LearnedGraph], name: str) -> Iterator[Float32]:
+    """Read one table of all graphs in pieces."""
+    for graph in graphs:
+        yield from row_chunks(getattr(graph, name))
+
+
+def _known_rows(pixels: LearnedPixels) -> Iterator[Float32]:
+    """Read the annotated pixels, (rows, P) at a time."""
+    values = row_chunks(pixels.values, n_rows=_SAMPLES_AT_ONCE)
+    classes = row_chunks(pixels.classes, n_rows=_SAMPLES_AT_ONCE)
+    for some, of_class in zip(values, classes, strict=True):
+        yield some[of_class != NOT_ANNOTATED].astype(np.float32)
+
+
+def _table_width(train: Sequence[LearnedGraph]) -> int:
     """Choose how many neighbours a row holds: in volumes, nodes have twice as many."""
     n_edges = sum(g.edge_index.shape[1] for g in train)
     return 16 if n_edges > _WIDE_DEGREE * sum(g.n_regions for g in train) else 8
@@ -221,18 +252,26 @@ def _paper_weights(names: tuple[str, ...]) -> Scaling:
 
 
 def _arrays(
-    train: Sequence[RegionGraph], val: Sequence[RegionGraph], samples: PairOfSamples | None
+    train: Sequence[LearnedGraph], val: Sequence[LearnedGraph], samples: PairOfSamples | None
 ) -> Iterator[Array]:
     """List everything that is learned from."""
-    for graph in (*train, *val):
-        yield from (graph.x, graph.edge_index, graph.edge_attr, graph.n_pixels)
+    for graph in _once((*train, *val)):
+        yield from row_chunks(graph.x)
+        yield from row_chunks(graph.edge_index, axis=1)
+        yield from row_chunks(graph.edge_attr)
+        yield graph.n_pixels
         yield from targets_of(graph)
-    for split in samples or ():
-        for pixels in split:
-            yield from (pixels.values, pixels.classes)
+    for pixels in _once([p for split in samples or () for p in split]):
+        yield from row_chunks(pixels.values)
+        yield from row_chunks(pixels.classes)
 
 
-def _require_alike(train: Sequence[RegionGraph], val: Sequence[RegionGraph]) -> int:
+def _once(items: Sequence[T]) -> list[T]:
+    """Drop repeated objects, in order: to draw a graph more often, it is listed several times."""
+    return list({id(item): item for item in items}.values())
+
+
+def _require_alike(train: Sequence[LearnedGraph], val: Sequence[LearnedGraph]) -> int:
     """Raise `InputError` unless the graphs fit together; return the number of classes."""
     for name, split in (("train", train), ("val", val)):
         if not any(pixels_per_class(graph).any() for graph in split):
@@ -252,7 +291,7 @@ def _require_alike(train: Sequence[RegionGraph], val: Sequence[RegionGraph]) -> 
 
 
 def _require_samples(
-    train: Sequence[RegionGraph], val: Sequence[RegionGraph], samples: PairOfSamples
+    train: Sequence[LearnedGraph], val: Sequence[LearnedGraph], samples: PairOfSamples
 ) -> None:
     """Raise `InputError` unless each graph has samples, all with the same columns."""
     for name, split, pixels in (("train", train, samples[0]), ("val", val, samples[1])):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spixgraph.train.node_sample import Sample
 
@@ -24,9 +25,7 @@ def draw_window(sample: Sample, n_nodes: int, rng: np.random.Generator) -> Sampl
     n = len(sample.x)
     if n <= n_nodes:
         return sample
-    centre = sample.place[int(rng.integers(n))]
-    distance = (sample.place - centre).abs().amax(1)
-    nodes = distance.topk(n_nodes, largest=False).indices.sort().values
+    nodes = nearest_nodes(sample.place, n_nodes, rng)
     number = torch.full((n,), -1, dtype=torch.int64).index_copy(0, nodes, torch.arange(n_nodes))
     ends = number[sample.edge_index]
     edges = (ends >= 0).all(0).nonzero()[:, 0]
@@ -40,5 +39,11 @@ def draw_window(sample: Sample, n_nodes: int, rng: np.random.Generator) -> Sampl
         pixels=None if sample.pixels is None else sample.pixels[nodes],
         classes=sample.classes[nodes],
         place=sample.place[nodes],
-        parts=(),
     )
+
+
+def nearest_nodes(place: Tensor, n_nodes: int, rng: np.random.Generator) -> Tensor:
+    """Draw a superpixel and list the (n_nodes,) nearest to it, ascending; `place` is (n, 3)."""
+    centre = place[int(rng.integers(len(place)))]
+    distance = (place - centre).abs().amax(1)
+    return distance.topk(n_nodes, largest=False).indices.sort().values

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError
-from spixgraph.graph.image_samples import image_samples
-from spixgraph.graph.pixel_samples import PER_NODE, place_names
+from spixgraph.graph.build import with_targets
+from spixgraph.graph.image_samples import SAMPLES, image_samples, save_taught
+from spixgraph.graph.pixel_samples import PER_NODE, place_names, save_samples
+from spixgraph.graph.region_graph import load_graph, save_graph
 from spixgraph.graph.stream import image_graph, stream_graph
 from spixgraph.io.images import ArraySource
 
@@ -48,3 +50,28 @@ def test_other_shapes_are_refused(tmp_path: Path) -> None:
     graph = stream_graph(source, tmp_path / "graph", nodes_per_megapixel=9000)
     with pytest.raises(InputError, match="one shape"):
         image_samples(source, graph, np.zeros((1, 40, 41), np.uint8))
+
+
+def test_a_taught_graph_has_the_bytes_of_its_parts(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 540, 90, 1), np.uint8)
+    source = ArraySource(pixels, None)
+    labels, _ = image_graph(source, nodes_per_megapixel=9000)
+    made = stream_graph(source, tmp_path / "graph", nodes_per_megapixel=9000)
+    mask = (pixels[..., 0] > 128).astype(np.uint8)
+    mask[..., :5] = 255
+    save_taught(source, made, mask, 3, tmp_path / "a")
+    save_graph(with_targets(load_graph(tmp_path / "graph"), labels, mask, 3), tmp_path / "b")
+    save_samples(image_samples(source, made, mask), tmp_path / "b" / SAMPLES)
+    ours, theirs = (
+        {
+            p.relative_to(tmp_path / f): p.read_bytes()
+            for p in (tmp_path / f).rglob("*")
+            if p.is_file()
+        }
+        for f in "ab"
+    )
+    assert len(ours) > 10
+    assert ours == theirs
+    with pytest.raises(InputError, match="raise n_classes"):
+        save_taught(source, made, mask, 1, tmp_path / "c")
+    assert not (tmp_path / "c").exists()

@@ -1,22 +1,28 @@
 """A graph that is walked in parts gives the loss and the gradients of the whole."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from spixgraph.graph.build import with_targets
-from spixgraph.graph.image_samples import image_samples
+from spixgraph.graph.image_samples import SAMPLES, save_taught
 from spixgraph.graph.image_scaling import Scalings
-from spixgraph.graph.region_graph import RegionGraph, load_graph
+from spixgraph.graph.pixel_samples import load_samples, open_samples
+from spixgraph.graph.region_graph import load_graph
 from spixgraph.graph.scaling import fit_scaling
-from spixgraph.graph.stream import StreamedGraph, stream_graph
+from spixgraph.graph.stored_graph import StoredGraph
+from spixgraph.graph.stream import stream_graph
 from spixgraph.io.images import ArraySource
 from spixgraph.nets.build import build_node_net
-from spixgraph.train import node_sample
+from spixgraph.train import changes, parts
+from spixgraph.train.area_sums import area_sums, loss_of_sums
+from spixgraph.train.large_sample import LargeSample, learned_sample, noise_of
+from spixgraph.train.losses import area_loss
 from spixgraph.train.node_lesson import NodeLesson
+from spixgraph.train.node_sample import Sample
+from spixgraph.train.window import draw_window
 from tests.toy_bundle import blob_image
 
 CPU = torch.device("cpu")
@@ -24,24 +30,36 @@ LAYERS = 2
 
 
 @pytest.fixture(scope="module")
-def streamed(tmp_path_factory):
+def stored(tmp_path_factory) -> Path:
     """A graph of six blocks with its pixel samples; a corner is not annotated."""
     pixels = blob_image(1100).read(slice(None), slice(0, 1100), slice(0, 600))
     mask = (pixels[..., 0] > 105).astype(np.uint8)
     mask[:, :200, :200] = 255
     source = ArraySource(pixels, None)
-    path = tmp_path_factory.mktemp("g") / "g.zarr"
-    stream_graph(source, path, nodes_per_megapixel=3000.0, workers=1)
-    made = StreamedGraph.open(path)
-    labels = np.empty(made.shape_zyx, np.int32)
-    for i, number in enumerate(made.numbers.tolist()):
-        labels[made.plan.blocks.basins.grid.box(number)] = made.block_labels(i)
-    graph = with_targets(load_graph(path), labels, mask, 2)
-    return graph, image_samples(source, made, mask)
+    folder = tmp_path_factory.mktemp("g")
+    made = stream_graph(source, folder / "made.zarr", nodes_per_megapixel=3000.0, workers=1)
+    save_taught(source, made, mask, 2, folder / "g.zarr")
+    return folder / "g.zarr"
 
 
-def lesson_of(streamed, *, decoder: bool, dropout: float = 0.0) -> NodeLesson:
-    graph, samples = streamed
+@pytest.fixture
+def limit(stored, monkeypatch) -> int:
+    """Cut the graph of `stored`, and disturb nothing: parts have noise of their own."""
+    n = StoredGraph.open(stored).n_regions
+    monkeypatch.setattr(parts, "MAX_NODES", n - 1)
+    monkeypatch.setattr(parts, "PART_NODES", n * 2 // 3)
+    return n * 2 // 3
+
+
+@pytest.fixture(autouse=True)
+def silence(monkeypatch) -> None:
+    monkeypatch.setattr(changes, "NOISE", 0.0)
+
+
+def lesson_of(
+    stored: Path, folder: Path, *, decoder: bool, dropout: float = 0.0, on_disk: bool = True
+) -> NodeLesson:
+    graph, samples = load_graph(stored), load_samples(stored / SAMPLES)
     pixels = samples.values.reshape(-1, len(samples.names)).astype(np.float32)
     scalings = Scalings(
         fit_scaling([graph.x], graph.feature_names),
@@ -63,10 +81,12 @@ def lesson_of(streamed, *, decoder: bool, dropout: float = 0.0) -> NodeLesson:
         weight
     ) in net.parameters():  # the last layers start at zero, which would hide the neighbours
         torch.nn.init.normal_(weight, std=0.2)
-    given = ([samples], [samples]) if decoder else None
+    learned = [StoredGraph.open(stored) if on_disk else graph]
+    values = [open_samples(stored / SAMPLES) if on_disk else samples]
     return NodeLesson(
-        net, scalings, [graph], [graph], given, augmented=True, device=CPU, n_layers=LAYERS
-    )
+        net, scalings, learned, learned, (values, values) if decoder else None,
+        augmented=True, device=CPU, n_layers=LAYERS, folder=folder,
+    )  # fmt: skip
 
 
 def step(lesson: NodeLesson) -> tuple[Tensor, list[Tensor], int]:
@@ -88,14 +108,18 @@ def step(lesson: NodeLesson) -> tuple[Tensor, list[Tensor], int]:
 
 
 @pytest.mark.parametrize("decoder", [False, True])
-def test_loss_and_gradients_are_those_of_the_whole(streamed, decoder, monkeypatch):
-    whole = lesson_of(streamed, decoder=decoder)
-    limit = streamed[0].n_regions * 2 // 3
-    monkeypatch.setattr(node_sample, "MAX_NODES", limit)
-    parted = lesson_of(streamed, decoder=decoder)
-    assert whole.train[0].parts == ()
-    assert len(parted.train[0].parts) > 1
-    assert max(len(part.nodes) for part in parted.train[0].parts) <= limit
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_loss_and_gradients_are_those_of_the_whole(
+    stored, decoder, on_disk, tmp_path, monkeypatch, request
+):
+    whole = lesson_of(stored, tmp_path, decoder=decoder, on_disk=on_disk)
+    limit = request.getfixturevalue("limit")
+    parted = lesson_of(stored, tmp_path, decoder=decoder, on_disk=on_disk)
+    sample = parted.train[0]
+    assert isinstance(whole.train[0], Sample)
+    assert isinstance(sample, LargeSample)
+    assert len(sample.parts) > 1
+    assert max(len(part.nodes) for part in sample.parts) <= limit
     loss, gradients, held = step(whole)
     loss_of_parts, gradients_of_parts, held_of_parts = step(parted)
     torch.testing.assert_close(loss_of_parts, loss, rtol=1e-6, atol=1e-6)
@@ -103,33 +127,101 @@ def test_loss_and_gradients_are_those_of_the_whole(streamed, decoder, monkeypatc
     for ours, theirs in zip(gradients_of_parts, gradients, strict=True):
         assert theirs.abs().max() > 0
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert held_of_parts < 0.7 * held
+    assert held_of_parts < 0.01 * held  # a few sums
     np.testing.assert_array_equal(parted.confusion(), whole.confusion())
 
 
-def test_a_halo_that_is_too_small_would_show(streamed, monkeypatch):
-    monkeypatch.setattr(node_sample, "MAX_NODES", streamed[0].n_regions * 2 // 3)
-    right, wrong = (lesson_of(streamed, decoder=True) for _ in range(2))
-    near = node_sample.parts_of(
-        streamed[0], n_layers=LAYERS - 1, max_nodes=streamed[0].n_regions * 2 // 3
-    )
-    wrong.train[0] = replace(wrong.train[0], parts=near)
+def test_a_halo_that_is_too_small_would_show(stored, limit, tmp_path):
+    right, wrong = (lesson_of(stored, tmp_path, decoder=True) for _ in range(2))
+    near = parts.parts_of(StoredGraph.open(stored), n_layers=LAYERS - 1, part_nodes=limit)
+    object.__setattr__(wrong.train[0], "parts", list(near))
     assert abs(step(right)[0] - step(wrong)[0]) > 1e-6
 
 
-def test_dropout_is_the_same_in_both_passes(streamed, monkeypatch):
-    monkeypatch.setattr(node_sample, "MAX_NODES", streamed[0].n_regions * 2 // 3)
-    first, again = (step(lesson_of(streamed, decoder=True, dropout=0.5)) for _ in range(2))
+def test_dropout_is_the_same_in_both_passes(stored, limit, tmp_path):
+    first, again = (step(lesson_of(stored, tmp_path, decoder=True, dropout=0.5)) for _ in range(2))
     assert first[0] == again[0]
     for ours, theirs in zip(first[1], again[1], strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_graphs_without_blocks_stay_whole(streamed, monkeypatch):
-    monkeypatch.setattr(node_sample, "MAX_NODES", 10)
-    graph: RegionGraph = streamed[0]
+def test_parts_come_back_from_disk_and_large_blocks_stay_whole(stored, tmp_path):
+    graph = StoredGraph.open(stored)
+    made = list(parts.parts_of(graph, n_layers=LAYERS, part_nodes=10))
+    kept = parts.StoredParts(tmp_path, iter(made))
+    assert sorted(np.concatenate([part.core_ids for part in kept])) == list(range(graph.n_regions))
+    for part, found in zip(made, kept, strict=True):
+        for name in ("nodes", "core", "edge_index", "edge_rows"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(part, name))
+    assert len(kept[1:]) == len(made) - 1
+    with pytest.raises(IndexError):
+        kept[len(made)]
+
+
+def test_a_window_of_a_large_graph_is_that_of_the_whole(stored, tmp_path, monkeypatch):
+    whole = lesson_of(stored, tmp_path, decoder=True).train[0]
+    n = StoredGraph.open(stored).n_regions
+    monkeypatch.setattr(parts, "MAX_NODES", n - 1)
+    large = lesson_of(stored, tmp_path, decoder=True).train[0]
+    assert isinstance(large, LargeSample)
+    assert isinstance(whole, Sample)
+    for seed in range(3):
+        ours = large.window(n // 3, np.random.default_rng(seed))
+        theirs = draw_window(whole, n // 3, np.random.default_rng(seed)).to(CPU)
+        assert ours.core is None
+        assert ours.own is not None
+        assert theirs.own is not None
+        for name in (
+            "x",
+            "edge_index",
+            "edge_attr",
+            "target",
+            "area",
+            "pixels",
+            "classes",
+            "place",
+        ):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+        np.testing.assert_array_equal(ours.own.factor, theirs.own.factor)
+
+
+def test_graphs_without_blocks_stay_whole(stored, limit, tmp_path):
+    graph = load_graph(stored)
     scalings = Scalings(
         fit_scaling([graph.x], graph.feature_names),
         fit_scaling([graph.edge_attr], graph.edge_feature_names),
     )
-    assert node_sample.sample_of(graph, None, scalings, own_share=0.0).parts == ()
+    sample = learned_sample(graph, None, scalings, own_share=0.0, n_layers=None, folder=tmp_path)
+    assert isinstance(sample, Sample)
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_sums_of_parts_give_the_loss_of_all_rows(n_classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, n_classes, generator=generator, requires_grad=True)
+    target = torch.rand(50, n_classes, generator=generator)
+    target[:, 2:] = 0  # a class that does not occur
+    area, weights = torch.rand(50, generator=generator), torch.tensor([1.0, 2.0, 3.0])[:n_classes]
+    wanted = area_loss(logits, target, area, weights)
+    cuts = [slice(0, 20), slice(20, 21), slice(21, 50)]
+    sums = [area_sums(logits[c], target[c], area[c], weights) for c in cuts]
+    found = loss_of_sums(torch.stack(sums).sum(0))
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(loss, logits)[0] for loss in (found, wanted))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_nothing_annotated_is_no_loss():
+    sums = area_sums(torch.randn(3, 2), torch.zeros(3, 2), torch.zeros(3), torch.ones(2))
+    assert loss_of_sums(sums) == 0
+
+
+def test_all_parts_see_the_same_noise():
+    n = 200_000  # more than one chunk
+    rows = np.array([0, 7, 65_535, 65_536, 131_072, n - 1])
+    found = noise_of(rows, n, 3, seed=5)
+    np.testing.assert_array_equal(found[2:5], noise_of(rows[2:5], n, 3, seed=5))
+    assert not torch.equal(found, noise_of(rows, n, 3, seed=6))
+    many = noise_of(np.arange(0, n, 7), n, 3, seed=5)
+    assert abs(many.mean()) < 0.02
+    assert many.std() == pytest.approx(1, abs=0.02)

@@ -101,14 +101,16 @@ def test_score_is_that_of_the_decoded_samples() -> None:
 
 
 @pytest.mark.parametrize(("n_graphs", "wanted"), [(3, {4}), (24, {1}), (40, {0, 1})])
-def test_epochs_are_of_like_length(n_graphs: int, wanted: set[int]) -> None:
+def test_epochs_are_of_like_length(n_graphs: int, wanted: set[int], tmp_path: Path) -> None:
     graphs = [toy_graph(s, side=4) for s in range(n_graphs)]
     net = build_node_net(
         "mlp", n_features=5, n_edge_features=3, n_classes=2, hidden=4, layers=0, dropout=0.0
     )
     names, edge_names = graphs[0].feature_names, graphs[0].edge_feature_names
     scalings = Scalings(Scaling.identity(names), Scaling.identity(edge_names))
-    lesson = NodeLesson(net, scalings, graphs, graphs[:1], None, augmented=False, device=CPU)
+    lesson = NodeLesson(
+        net, scalings, graphs, graphs[:1], None, augmented=False, device=CPU, folder=tmp_path
+    )
     seen: list[int] = []
     lesson._loss = lambda net, sample: seen.append(id(sample.x)) or torch.zeros(())  # type: ignore[method-assign,func-returns-value]
     assert len(list(lesson.losses(np.random.default_rng(0)))) == lesson.n_steps
@@ -116,7 +118,7 @@ def test_epochs_are_of_like_length(n_graphs: int, wanted: set[int]) -> None:
     assert {seen.count(id(sample.x)) for sample in lesson.train} == wanted
 
 
-def test_each_member_of_a_committee_takes_its_own_steps() -> None:
+def test_each_member_of_a_committee_takes_its_own_steps(tmp_path: Path) -> None:
     graphs = [toy_graph(s, side=4) for s in range(3)]
     net = build_node_net(
         "mlp", n_features=5, n_edge_features=3, n_classes=2, hidden=4, layers=0, dropout=0.0,
@@ -124,7 +126,9 @@ def test_each_member_of_a_committee_takes_its_own_steps() -> None:
     )  # fmt: skip
     names, edge_names = graphs[0].feature_names, graphs[0].edge_feature_names
     scalings = Scalings(Scaling.identity(names), Scaling.identity(edge_names))
-    lesson = NodeLesson(net, scalings, graphs, graphs[:1], None, augmented=True, device=CPU)
+    lesson = NodeLesson(
+        net, scalings, graphs, graphs[:1], None, augmented=True, device=CPU, folder=tmp_path
+    )
     losses = lesson.losses(np.random.default_rng(0))
     for turn in range(lesson.n_steps):
         net.zero_grad()

@@ -4,13 +4,13 @@ import numpy as np
 
 from spixgraph.arrays import Int64
 from spixgraph.graph.partitions import BlockIds
-from spixgraph.graph.region_graph import RegionGraph
+from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.graph.stream.attributes import plan_of
 from spixgraph.graph.stream.image_plan import ImagePlan
 from spixgraph.graph.stream.region import Region, region_of
 
 
-def blocks_of_graph(graph: RegionGraph) -> tuple[ImagePlan, Region, Int64]:
+def blocks_of_graph(graph: LearnedGraph) -> tuple[ImagePlan, Region, Int64]:
     """Return the plan of a streamed graph, its region, and the first node of each block.
 
     A superpixel lies in one block, and so does its centroid; blocks are numbered like nodes.
@@ -18,7 +18,7 @@ def blocks_of_graph(graph: RegionGraph) -> tuple[ImagePlan, Region, Int64]:
     plan = plan_of(graph.source.params)
     grid = plan.blocks.basins.grid
     region = region_of(grid, None)
-    cell = (graph.centroid_px // grid.block_zyx).astype(np.int64)
+    cell = (np.asarray(graph.centroid_px[:]) // grid.block_zyx).astype(np.int64)
     number = np.ravel_multi_index(tuple(cell.T), grid.n_blocks_zyx)
     return plan, region, np.searchsorted(number, np.arange(grid.n_blocks + 1))
 

@@ -1,0 +1,54 @@
+"""How a graph is changed each time that it is learned from: turned, dimmed, disturbed."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spixgraph.graph.augment import ColumnMap, View
+from spixgraph.graph.image_scaling import Scalings
+from spixgraph.train.node_sample import Sample
+
+NOISE = 0.1
+"""Standard deviation of what is added to each feature of each node, in its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """One way to see a graph, applied to all of it or to one part after the other.
+
+    Attributes
+    ----------
+    view : View
+    scalings : Scalings
+        Of the columns of the training images.
+    own : ColumnMap or None
+        To the columns that the image itself standardises.
+    share : () float32
+        How far nodes go to those.
+    """
+
+    view: View
+    scalings: Scalings
+    own: ColumnMap | None
+    share: Tensor
+
+    def on(self, sample: Sample, noise: Tensor) -> Sample:
+        """Turn and dim, and add `noise`, standard normal (n, F), to the nodes."""
+        x = _mapped(sample.x, self.view.on(self.scalings.nodes))
+        if self.own is not None:
+            x = x + self.share * (_mapped(sample.x, self.own) - sample.x)
+        x = x + NOISE * noise
+        pixels = sample.pixels
+        if pixels is not None and self.scalings.pixels is not None:
+            pixels = _mapped(pixels, self.view.on(self.scalings.pixels))
+        edge_attr = _mapped(sample.edge_attr, self.view.on(self.scalings.edges))
+        return replace(sample, x=x, edge_attr=edge_attr, pixels=pixels)
+
+
+def _mapped(values: Tensor, column_map: ColumnMap) -> Tensor:
+    """`ColumnMap.apply` where the values are."""
+    order = torch.from_numpy(column_map.order).to(values.device)
+    factor = torch.from_numpy(column_map.factor).to(values)
+    shift = torch.from_numpy(column_map.shift).to(values)
+    return torch.addcmul(shift, values.index_select(values.dim() - 1, order), factor)
