@@ -153,10 +153,11 @@ def choose_workers(
     workers: int,
     roi: Roi | None,
     max_bytes: int | None,
+    held_bytes: int = 0,
 ) -> int:
     """Take as many of the threads as memory allows.
 
-    The memory of the idle process counts, too.
+    The memory of the idle process counts, too, and what the source keeps (`held_bytes`).
 
     Raises
     ------
@@ -169,7 +170,7 @@ def choose_workers(
         contract = predicted_bytes(
             info, nodes_per_megapixel=nodes_per_megapixel, workers=n, roi=roi
         )
-        return idle + contract.peak
+        return idle + held_bytes + contract.peak
 
     fitting = [n for n in range(workers, 0, -1) if max_bytes is None or need(n) <= max_bytes]
     if not fitting:
