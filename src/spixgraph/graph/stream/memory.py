@@ -72,11 +72,8 @@ def predicted_bytes(
     roi : (z, y, x) slices, optional
     """
     z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
-    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
-    blocks = block_plan(basins, info.spacing_zyx)
-    plan = ImagePlan(info, nodes_per_megapixel, np.array([[0.0, 1.0]] * n_channels), blocks)
-    region = region_of(grid, roi)
+    plan = shape_plan(info, nodes_per_megapixel)
+    region = region_of(plan.blocks.basins.grid, roi)
     held = min(SAMPLE_PX, z * y * x) * n_channels * info.dtype.itemsize
     kept = held if is_small(info) else 0
     return Contract(
@@ -84,6 +81,15 @@ def predicted_bytes(
         kept + _pass_bytes(plan, region, workers),
         kept + _finish_bytes(plan, region, workers),
     )
+
+
+def shape_plan(info: ImageInfo, nodes_per_megapixel: float) -> ImagePlan:
+    """Make the plan of an image as far as its shape decides it."""
+    z, y, x, n_channels = info.shape_zyxc
+    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
+    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
+    limits = np.array([[0.0, 1.0]] * n_channels)
+    return ImagePlan(info, nodes_per_megapixel, limits, block_plan(basins, info.spacing_zyx))
 
 
 def _block_px(plan: ImagePlan) -> int:
@@ -101,6 +107,15 @@ def _plan_bytes(plan: ImagePlan, workers: int) -> int:
 
 def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
     """Add up strips as stored, tiles, described blocks that wait, and the contacts of a strip."""
+    nodes = _block_px(plan) * plan.nodes_per_megapixel / 1e6
+    strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
+    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
+    blocks = workers * thread_bytes(plan, region) + window(workers) * described_bytes(plan)
+    return int(strips + blocks + contacts)
+
+
+def thread_bytes(plan: ImagePlan, region: Region) -> float:
+    """Workspace, tile and label chunk of a thread."""
     blocks, block_px = plan.blocks, _block_px(plan)
     tile = 2 * plan.n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
     per_px = _BLOCK_BYTES + _BLOCK_CHANNEL_BYTES * plan.n_channels
@@ -108,13 +123,14 @@ def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
         per_px = _VOLUME_BYTES + _VOLUME_CHANNEL_BYTES * plan.n_channels
     elif len(region.z) > 1:
         per_px += _SLICE_BYTES
-    chunk = 4 * block_px
-    thread = _TABLE_BYTES + tile + chunk + block_px * per_px
+    return _TABLE_BYTES + tile + block_px * (4 + per_px)
+
+
+def described_bytes(plan: ImagePlan) -> float:
+    """Labels, node columns and contacts of a described block."""
+    block_px = _block_px(plan)
     nodes = block_px * plan.nodes_per_megapixel / 1e6
-    block = 2 * block_px + nodes * (_node_bytes(plan) + _NODE_EDGES / 2 * 36)
-    strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
-    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
-    return int(strips + workers * thread + window(workers) * block + contacts)
+    return 2 * block_px + nodes * (_node_bytes(plan) + _NODE_EDGES / 2 * 36)
 
 
 def _finish_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
