@@ -16,7 +16,6 @@ from spixgraph.graph.stream.cluster import cluster_contract, require_memory
 from spixgraph.io.images import open_image
 from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.contract import plan_segment, planned
-from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.model import require_fit
 from spixgraph.predict.outputs import Results
 
@@ -56,7 +55,7 @@ def plan(
         raise InputError("the model says --nodes-per-megapixel; leave it out")
     basins = BasinParams(nodes_per_megapixel=nodes_per_megapixel or 3000.0)
     recipe = GraphRecipe(superpixels=basins) if bundle is None else bundle.recipe
-    if not is_streamed(recipe):
+    if not recipe.is_streamed:
         raise InputError(
             f"{model} is a model of {recipe.superpixels.method} superpixels, which are made in "
             "memory; plan is for models of basins"

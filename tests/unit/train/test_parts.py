@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from spixgraph.graph.build import with_targets
 from spixgraph.graph.image_samples import image_samples
 from spixgraph.graph.image_scaling import Scalings
 from spixgraph.graph.region_graph import RegionGraph, load_graph
 from spixgraph.graph.scaling import fit_scaling
 from spixgraph.graph.stream import StreamedGraph, stream_graph
+from spixgraph.graph.targets import with_targets
 from spixgraph.io.images import ArraySource
 from spixgraph.nets.build import build_node_net
 from spixgraph.train import node_sample
