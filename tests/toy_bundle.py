@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from spixgraph.arrays import Float32, Float64, Int64
-from spixgraph.config.recipe import BasinParams, GraphRecipe, SlicParams
+from spixgraph.config.recipe import BasinParams, GraphRecipe, PaperParams, SlicParams
 from spixgraph.files import sha256_file, write_json
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.io.images import ArraySource, ImageSource
@@ -24,7 +24,9 @@ CLASSES = [
     {"id": 0, "name": "background", "colour": "#000000"},
     {"id": 1, "name": "cell", "colour": "#ffb000"},
 ]
-RECIPE = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=20_000.0, sigma_px=0.0))
+RECIPE = GraphRecipe(
+    superpixels=SlicParams(nodes_per_megapixel=20_000.0, sigma_px=0.0), graph=PaperParams()
+)
 BASINS = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=4000.0))
 """A recipe that streams."""
 

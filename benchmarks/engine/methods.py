@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.engine.mosaic import ALL
-from spixgraph.arrays import Float64, ImageZYXC, LabelsZYX
-from spixgraph.graph.paper import nearest_neighbour_edges, paper_features
+from spixgraph.arrays import ImageZYXC, LabelsZYX
+from spixgraph.graph.paper import centroids, nearest_neighbour_edges, paper_features
 from spixgraph.graph.stream import stream_graph
 from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
@@ -91,14 +91,6 @@ def run(method: str, path: Path, out: Path, nodes: float, threads: int) -> None:
     if method == PAPER:
         labels = skimage_slic(image, nodes, threads)
         paper_features(image, labels)
-        nearest_neighbour_edges(_centroids(labels), _NEIGHBOURS, "pixels")
+        nearest_neighbour_edges(centroids(labels), _NEIGHBOURS, "pixels")
     else:
         OTHERS[method][0](image, nodes, threads)
-
-
-def _centroids(labels: LabelsZYX) -> Float64:
-    """Mean place (n, 3) of each label."""
-    flat = labels.ravel()
-    counts = np.bincount(flat)
-    places = np.unravel_index(np.arange(flat.size), labels.shape)
-    return np.stack([np.bincount(flat, axis) / counts for axis in places], axis=1)

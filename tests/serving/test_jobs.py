@@ -19,7 +19,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from spixgraph.config.recipe import GraphRecipe, SlicParams
+from spixgraph.config.recipe import GraphRecipe, PaperParams, SlicParams
 from spixgraph.serve.jobs.table import JobTable
 from tests.serving.bad_images import png
 from tests.serving.server import Served, grey_pixels, serving
@@ -27,7 +27,8 @@ from tests.toy_bundle import BASINS, RECIPE, write_toy_bundle
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(240)]
 SLOW = GraphRecipe(
-    superpixels=SlicParams(nodes_per_megapixel=20_000.0, sigma_px=0.0, max_iterations=30)
+    superpixels=SlicParams(nodes_per_megapixel=20_000.0, sigma_px=0.0, max_iterations=30),
+    graph=PaperParams(),
 )
 
 

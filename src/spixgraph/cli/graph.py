@@ -17,7 +17,12 @@ from spixgraph.arrays import PixelSizeUm
 from spixgraph.cli.options import ImageArgument, image_name
 from spixgraph.errors import InputError
 from spixgraph.graph.stream import stream_graph
-from spixgraph.graph.stream.cluster import ClusterPass, connected
+from spixgraph.graph.stream.cluster import (
+    ClusterPass,
+    cluster_contract,
+    connected,
+    require_memory,
+)
 from spixgraph.graph.stream.cluster.connection import require_address
 from spixgraph.graph.stream.driver import RunPass, stopped_message
 from spixgraph.graph.stream.region import Roi
@@ -35,7 +40,11 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads, or processes of --dask local; all."
 )
-@click.option("--max-memory", help="Take fewer workers, or refuse, to stay below this, as in 2GB.")
+@click.option(
+    "--max-memory",
+    help="Take fewer workers, or refuse, to stay below this, as in 2GB; --dask: refuse, if any "
+    "process needs more.",
+)
 @click.option("--block-px", type=int, help="Read squares of this size, not whole rows.")
 @click.option(
     "--dask", metavar="ADDRESS", help="Work on a Dask cluster: tcp://host:port, or local."
@@ -62,7 +71,7 @@ def graph(
     if out.suffix != ".zarr":
         raise InputError(f"{out} must end in .zarr")
     if dask is not None:
-        _require_cluster_options(dask, max_memory)
+        require_address(dask)
     limit = None if max_memory is None else parse_bytes(max_memory)
     threads = workers or os.cpu_count() or 1
     part = None if roi is None else parse_roi(roi)
@@ -72,6 +81,11 @@ def graph(
         _runner(dask, image, threads, axes, pixel_size_um) as run,
         progress_bar() as bar,
     ):
+        if isinstance(run, ClusterPass):
+            contract = cluster_contract(
+                source, nodes_per_megapixel=nodes_per_megapixel, workers=threads, roi=part
+            )
+            require_memory(contract, max(run.client.nthreads().values(), default=1), limit)
         spans = zip(part or (slice(None),) * 3, source.info.shape_zyxc, strict=False)
         n_pixels = math.prod(len(range(*span.indices(n))) for span, n in spans)
         task = bar.add_task(image_name(image), total=n_pixels)
@@ -95,15 +109,6 @@ def graph(
         f"{out}: {done.n_regions:,} superpixels, {done.n_edges:,} edges, "
         f"{n_pixels / 1e6:.1f} megapixels in {seconds:.1f} s"
     )
-
-
-def _require_cluster_options(address: str, max_memory: str | None) -> None:
-    require_address(address)
-    if max_memory is not None:
-        raise InputError(
-            f"--max-memory {max_memory} is for one process, --dask {address} has several; limit "
-            "the workers where they are started (dask worker --memory-limit)"
-        )
 
 
 @contextmanager

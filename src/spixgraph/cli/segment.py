@@ -20,7 +20,6 @@ from spixgraph.graph.stream.region import Roi
 from spixgraph.io.images import ImageInfo, ImageSource, open_image
 from spixgraph.io.pyramid import CHANNEL_SUFFIXES, MASK_SUFFIXES, require_mask_path
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
-from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.memory import require_memory
 from spixgraph.predict.model import NodeModel, open_model, require_fit
 from spixgraph.predict.outputs import Results, class_areas
@@ -87,12 +86,12 @@ def segment(
         z, y, x, _ = source.info.shape_zyxc
         require_mask_path(out, (z, y, x) if part is None else _shape_of(part, (z, y, x)))
         require_fit(source.info, bundle.card)
-        if not is_streamed(bundle.recipe):
+        if not bundle.recipe.is_streamed:
             _require_whole(source.info, bundle, part, limit, resume=resume)
         threads = workers or os.cpu_count() or 1
         network = open_model(bundle, device=device, threads=threads)
         with progress_bar() as bar:
-            if is_streamed(bundle.recipe):
+            if bundle.recipe.is_streamed:
                 done = _streamed(
                     bar, source, network, results, workers=threads, max_bytes=limit, roi=part,
                     resume=resume, name=image_name(image),

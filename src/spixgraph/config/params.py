@@ -64,16 +64,10 @@ class SuperpixelsSection(_Strict):
     paper: SlicParams = SlicParams()
 
 
-class BasinGraphSettings(_Strict):
-    """The graph of basins has nothing to set."""
-
-    kind: Literal["rag"] = "rag"
-
-
 class GraphsSection(_Strict):
     """The two kinds of graph."""
 
-    rag: BasinGraphSettings = BasinGraphSettings()
+    rag: RagParams = RagParams()
     paper: PaperParams = PaperParams()
 
 
@@ -212,7 +206,7 @@ class Params(_Strict):
         """Put superpixels and graph of one name together."""
         if name == "paper":
             return GraphRecipe(superpixels=self.superpixels.paper, graph=self.graphs.paper)
-        return GraphRecipe(superpixels=self.superpixels.rag, graph=RagParams())
+        return GraphRecipe(superpixels=self.superpixels.rag, graph=self.graphs.rag)
 
 
 def load_params(path: Path) -> Params:

@@ -4,9 +4,9 @@ It is written into every graph and every model card, so that training, evaluatio
 build the same graph from the same pixels.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spixgraph.errors import InputError
 
@@ -39,10 +39,9 @@ SuperpixelParams = Annotated[BasinParams | SlicParams, Field(discriminator="meth
 
 
 class RagParams(_Strict):
-    """Region adjacency graph with the features of DESIGN 4."""
+    """The region adjacency graph of basins; nothing of it can be set."""
 
     kind: Literal["rag"] = "rag"
-    n_scales: int = Field(default=5, ge=1, le=6, description="pyramid levels, one octave each")
 
 
 class PaperParams(_Strict):
@@ -57,10 +56,24 @@ class PaperParams(_Strict):
 
 
 class GraphRecipe(_Strict):
-    """Superpixels and graph together."""
+    """Superpixels and graph together: basins and their adjacency, or SLIC and the paper's graph."""
 
     superpixels: SuperpixelParams = BasinParams()
     graph: Annotated[RagParams | PaperParams, Field(discriminator="kind")] = RagParams()
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if self.is_streamed != (self.graph.kind == "rag"):
+            raise ValueError(
+                f"superpixels {self.superpixels.method} do not go with graph {self.graph.kind}; "
+                "take basins with rag, or slic with paper"
+            )
+        return self
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether labels and graph are made block by block, in one pass (`graph.stream`)."""
+        return self.superpixels.method == "basins"
 
     @property
     def nodes_per_megapixel(self) -> float:

@@ -22,12 +22,78 @@ from typing import Literal
 import numpy as np
 from scipy.spatial import cKDTree
 
-from spixgraph.arrays import Float32, Float64, ImageZYXC, Int64, LabelsZYX
+from spixgraph.arrays import (
+    Float32,
+    Float64,
+    ImageZYXC,
+    Int64,
+    LabelsZYX,
+    require_image,
+    require_labels,
+)  # fmt: skip
 from spixgraph.errors import InputError
+from spixgraph.graph.region_graph import GraphSource, RegionGraph
 
 DECILES = tuple(range(1, 10))
 EDGE_FEATURE_NAMES = ("weight",)
 _SPARE = 8
+
+
+def paper_graph(
+    image: ImageZYXC,
+    labels: LabelsZYX,
+    *,
+    n_neighbours: int,
+    edge_weight: Literal["pixels", "spacing"],
+    source: GraphSource,
+) -> RegionGraph:
+    """Connect each superpixel to its nearest ones, and describe it.
+
+    Parameters
+    ----------
+    image : (Z, Y, X, C) float32
+    labels : (Z, Y, X) int32
+        Dense ids 0..n-1.
+    n_neighbours : int
+        Edges that lead to each node.
+    edge_weight : {"pixels", "spacing"}
+    source : GraphSource
+
+    Raises
+    ------
+    InputError
+        If an array or setting does not have the form above, or ids are not dense.
+    """
+    _check(image, labels, source)
+    x, names = paper_features(image, labels)
+    centroid_px = centroids(labels)
+    edge_index, weight = nearest_neighbour_edges(centroid_px, n_neighbours, edge_weight)
+    return RegionGraph(
+        x=x,
+        feature_names=names,
+        centroid_px=centroid_px,
+        n_pixels=np.bincount(labels.reshape(-1)),
+        edge_index=edge_index,
+        edge_attr=weight,
+        edge_feature_names=EDGE_FEATURE_NAMES,
+        source=source,
+    )
+
+
+def _check(image: ImageZYXC, labels: LabelsZYX, source: GraphSource) -> None:
+    """Refuse arrays that do not fit together."""
+    require_image(image)
+    require_labels(labels)
+    if not image.shape[:3] == labels.shape == tuple(source.shape_zyx):
+        raise InputError(
+            f"image {image.shape[:3]}, labels {labels.shape} and source {source.shape_zyx} "
+            "must have one shape"
+        )
+    n_pixels = np.bincount(labels.reshape(-1))
+    if not n_pixels.all():
+        raise InputError(
+            f"labels must be dense, id {np.argmin(n_pixels)} of 0..{len(n_pixels) - 1} has no pixel"
+        )
 
 
 def paper_features(image: ImageZYXC, labels: LabelsZYX) -> tuple[Float32, tuple[str, ...]]:
@@ -84,6 +150,18 @@ def _quantile(sorted_values: Float32, n_pixels: Int64, fraction: float) -> Float
     high = np.minimum(low + 1, np.cumsum(n_pixels) - 1)
     low_value = sorted_values[low].astype(np.float64)
     return low_value + (place - low) * (sorted_values[high] - low_value)
+
+
+def centroids(labels: LabelsZYX) -> Float64:
+    """Mean place (n, 3) in z, y, x of each label 0..n-1."""
+    flat = labels.reshape(-1)
+    n_pixels = np.bincount(flat)
+    columns = []
+    for axis, n in enumerate(labels.shape):  # one at a time: they are as large as the image
+        along = np.arange(n).reshape([-1 if a == axis else 1 for a in range(3)])
+        place = np.broadcast_to(along, labels.shape).reshape(-1)
+        columns.append(np.bincount(flat, place) / n_pixels)
+    return np.stack(columns, axis=1)
 
 
 def nearest_neighbour_edges(

@@ -1,8 +1,11 @@
 """What a node should learn: the classes of the pixels under its superpixel."""
 
+import dataclasses
+
 import numpy as np
 
 from spixgraph.arrays import Float32, LabelsZYX, MaskZYX
+from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.superpixels.quality import class_counts
 
 
@@ -37,3 +40,11 @@ def class_fractions(
     target = counts / np.maximum(n_annotated, 1)[:, None]
     annotated = n_annotated / np.maximum(n_pixels, 1)
     return target.astype(np.float32), annotated.astype(np.float32)
+
+
+def with_targets(
+    graph: RegionGraph, labels: LabelsZYX, mask: MaskZYX, n_classes: int
+) -> RegionGraph:
+    """Add what each node should learn; see `class_fractions`."""
+    target, annotated = class_fractions(labels, mask, graph.n_regions, n_classes)
+    return dataclasses.replace(graph, target=target, annotated=annotated)

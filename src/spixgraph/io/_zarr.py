@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5, and plain Zarr arrays, read chunk by chunk."""
+"""OME-Zarr 0.4 and 0.5, and plain Zarr arrays, read by rows of chunks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,10 @@ import zarr
 from spixgraph.arrays import Array, PixelSizeUm
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.io._axes import find_layout
+from spixgraph.io._chunks import ChunkReader
 from spixgraph.io._faults import stored_data_errors
 from spixgraph.io._pixel_size import ome_zarr_pixel_size
+from spixgraph.io.sample import slice_step
 from spixgraph.io.source import ImageInfo, ImageSource, as_pixels, pixel_dtype, resolve_box
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -40,18 +42,19 @@ class ZarrSource(ImageSource):
             override=axes,
             name=str(path),
         )
-        self._array = array
         shape = self._layout.shape_zyxc
         size = pixel_size_um or ome_zarr_pixel_size(meta_axes, scale, n_z=shape[0])
+        alone = shape[0] == 1 or (size is not None and slice_step(shape[0], size) is None)
+        self._reader = ChunkReader(array, self._layout, hang_together=not alone)
+        self.held_bytes = self._reader.held_bytes
         self.info = ImageInfo(shape, pixel_dtype(np.dtype(array.dtype), str(path)), size)
 
     def read(self, z: slice, y: slice, x: slice) -> Array:
         """See `ImageSource.read`."""
-        spans = resolve_box(z, y, x, self.info.shape_zyxc)
-        index = self._layout.index(**{a: slice(*s) for a, s in zip("ZYX", spans, strict=True)})
+        box = resolve_box(z, y, x, self.info.shape_zyxc)
         with stored_data_errors(self._path):
-            block = np.asarray(self._array[index])
-        return as_pixels(self._layout.to_zyxc(block), self.info.dtype, str(self._path))
+            block = self._reader.read(box)
+        return as_pixels(block, self.info.dtype, str(self._path))
 
 
 def _require_file_system(address: str) -> None:

@@ -4,16 +4,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import ResourceError
 from spixgraph.graph.blocks.block_graph import node_feature_names
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
-from spixgraph.graph.blocks.plan import block_plan
 from spixgraph.graph.stream import ImagePlan
-from spixgraph.graph.stream.memory import predicted_bytes
+from spixgraph.graph.stream.memory import predicted_bytes, shape_plan
 from spixgraph.graph.stream.reader import strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.io.images import ImageInfo, ImageSource
@@ -21,7 +19,6 @@ from spixgraph.io.pyramid import STRIP_PX
 from spixgraph.predict.card import Card
 from spixgraph.predict.network import PART_NODES
 from spixgraph.predict.outputs import Results
-from spixgraph.superpixels.basins.grid import BasinPlan, barrier_grid
 
 SMALLEST_PART = 4096
 _NETWORK_BYTES, _PAINT_BYTES = 10 << 20, 6 << 20
@@ -125,12 +122,8 @@ def planned(
     info: ImageInfo, nodes_per_megapixel: float, roi: Roi | None
 ) -> tuple[ImagePlan, Region]:
     """Make the plan of an image as far as its shape decides it."""
-    z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
-    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
-    limits = np.array([[0.0, 1.0]] * n_channels)
-    blocks = block_plan(basins, info.spacing_zyx)
-    return ImagePlan(info, nodes_per_megapixel, limits, blocks), region_of(grid, roi)
+    plan = shape_plan(info, nodes_per_megapixel)
+    return plan, region_of(plan.blocks.basins.grid, roi)
 
 
 class _Need:

@@ -17,7 +17,7 @@ from spixgraph.graph.stream.block_ids import block_ids, blocks_of_graph
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.bundle import Bundle
 from spixgraph.predict.decoder import BlockNodes, class_probabilities, decode_probabilities
-from spixgraph.predict.image_graph import graph_of_image, is_streamed
+from spixgraph.predict.image_graph import graph_of_image
 from spixgraph.predict.model import (
     NodeModel,
     NodePredictor,
@@ -156,7 +156,7 @@ def require_pixels(plan: ImagePlan, model: NodeModel) -> None:
 
 
 def _tables(graph: RegionGraph, model: NodeModel) -> GraphTables:
-    if not is_streamed(model.recipe):
+    if not model.recipe.is_streamed:
         return GraphTables.of_graph(graph)
     return GraphTables.of_graph(graph, block_ids(*blocks_of_graph(graph)))
 

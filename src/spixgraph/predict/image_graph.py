@@ -9,9 +9,9 @@ import os
 import numpy as np
 
 from spixgraph.arrays import ImageZYXC, LabelsZYX
-from spixgraph.config.recipe import BasinParams, GraphRecipe, RagParams
+from spixgraph.config.recipe import BasinParams, GraphRecipe, PaperParams, RagParams, SlicParams
 from spixgraph.errors import InputError
-from spixgraph.graph.build import paper_graph, rag_graph
+from spixgraph.graph.paper import paper_graph
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.stream import image_graph
 from spixgraph.io.images import ImageSource, image_sha256
@@ -47,30 +47,29 @@ def graph_of_image(
         Node i is the superpixel with label i.
     """
     steps = steps or Steps()
-    if is_streamed(recipe):
+    paper = _paper_settings(recipe)
+    if paper is None:
         with steps("graph"):
             return image_graph(
-                source, nodes_per_megapixel=recipe.nodes_per_megapixel, workers=_threads(workers)
+                source,
+                nodes_per_megapixel=recipe.nodes_per_megapixel,
+                workers=workers or os.cpu_count() or 1,
             )
     with steps("read"):
         image = _scaled(source)
     with steps("superpixels"):
-        labels = _superpixels(source, image, recipe)
+        labels = _slic(source, image, recipe.nodes_per_megapixel, paper[0])
     with steps("graph"):
-        graph = _graph(image, labels, recipe, _source_of(source, recipe, image_sha256(source)))
+        graph = _paper_graph(source, image, labels, recipe, paper[1], image_sha256(source))
     return labels, graph
-
-
-def is_streamed(recipe: GraphRecipe) -> bool:
-    """Whether the graph is one that `graph.stream` makes, block by block."""
-    return isinstance(recipe.superpixels, BasinParams) and isinstance(recipe.graph, RagParams)
 
 
 def labels_of_image(source: ImageSource, recipe: GraphRecipe) -> LabelsZYX:
     """Return the first half of `graph_of_image`: (Z, Y, X) int32 superpixel ids."""
-    if is_streamed(recipe):
+    paper = _paper_settings(recipe)
+    if paper is None:
         return graph_of_image(source, recipe)[0]
-    return _superpixels(source, _scaled(source), recipe)
+    return _slic(source, _scaled(source), recipe.nodes_per_megapixel, paper[0])
 
 
 def graph_of_labels(
@@ -83,8 +82,9 @@ def graph_of_labels(
     InputError
         If the labels are not those that the recipe makes of the image.
     """
-    if not is_streamed(recipe):
-        return _graph(_scaled(source), labels, recipe, _source_of(source, recipe, image_hash))
+    paper = _paper_settings(recipe)
+    if paper is not None:
+        return _paper_graph(source, _scaled(source), labels, recipe, paper[1], image_hash)
     again, graph = graph_of_image(source, recipe)
     if not np.array_equal(again, labels):
         raise InputError("the labels are not those of this image and recipe; make them again")
@@ -100,14 +100,16 @@ def _scaled(source: ImageSource) -> ImageZYXC:
     return read_scaled(source, intensity_limits(source), _ALL, _ALL, _ALL)
 
 
-def _superpixels(source: ImageSource, image: ImageZYXC, recipe: GraphRecipe) -> LabelsZYX:
-    """Dispatch on the method; the one place that knows them all."""
-    params, nodes_per_megapixel = recipe.superpixels, recipe.nodes_per_megapixel
-    if isinstance(params, BasinParams):
-        labels, _ = image_graph(
-            source, nodes_per_megapixel=nodes_per_megapixel, workers=_threads(None)
-        )
-        return labels
+def _paper_settings(recipe: GraphRecipe) -> tuple[SlicParams, PaperParams] | None:
+    """Return the settings of the paper's superpixels and graph; None if it is streamed."""
+    if isinstance(recipe.superpixels, BasinParams) or isinstance(recipe.graph, RagParams):
+        return None
+    return recipe.superpixels, recipe.graph
+
+
+def _slic(
+    source: ImageSource, image: ImageZYXC, nodes_per_megapixel: float, params: SlicParams
+) -> LabelsZYX:
     return slic_labels(
         image,
         n_segments=wanted_segments(image[..., 0].size, nodes_per_megapixel),
@@ -118,29 +120,24 @@ def _superpixels(source: ImageSource, image: ImageZYXC, recipe: GraphRecipe) -> 
     )
 
 
-def _threads(workers: int | None) -> int:
-    return workers or os.cpu_count() or 1
-
-
-def _graph(
-    image: ImageZYXC, labels: LabelsZYX, recipe: GraphRecipe, source: GraphSource
+def _paper_graph(
+    source: ImageSource,
+    image: ImageZYXC,
+    labels: LabelsZYX,
+    recipe: GraphRecipe,
+    params: PaperParams,
+    image_hash: str,
 ) -> RegionGraph:
-    if isinstance(recipe.graph, RagParams):
-        return rag_graph(image, labels, n_scales=recipe.graph.n_scales, source=source)
+    z, y, x, _ = source.info.shape_zyxc
     return paper_graph(
         image,
         labels,
-        n_neighbours=recipe.graph.n_neighbours,
-        edge_weight=recipe.graph.edge_weight,
-        source=source,
-    )
-
-
-def _source_of(source: ImageSource, recipe: GraphRecipe, image_hash: str) -> GraphSource:
-    z, y, x, _ = source.info.shape_zyxc
-    return GraphSource(
-        image_sha256=image_hash,
-        shape_zyx=(z, y, x),
-        pixel_size_um=source.info.pixel_size_um,
-        params=recipe.model_dump(mode="json"),
+        n_neighbours=params.n_neighbours,
+        edge_weight=params.edge_weight,
+        source=GraphSource(
+            image_sha256=image_hash,
+            shape_zyx=(z, y, x),
+            pixel_size_um=source.info.pixel_size_um,
+            params=recipe.model_dump(mode="json"),
+        ),
     )

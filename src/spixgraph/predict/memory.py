@@ -1,18 +1,16 @@
 """How much host memory a prediction needs, said before it starts."""
 
 from spixgraph.arrays import ShapeZYXC
-from spixgraph.config.recipe import GraphRecipe, RagParams
+from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import ResourceError
 from spixgraph.predict.card import MemoryContract
-from spixgraph.predict.image_graph import is_streamed
 from spixgraph.resources import available_memory_bytes
 
-_BASE_BYTES = 60_000_000  # onnxruntime's session
-_KERNEL_BYTES = 60_000_000  # the compiled kernels of basins and what loads them
+_BASE_BYTES = 12_000_000  # onnxruntime's session
+_KERNEL_BYTES = 108_000_000  # the compiled kernels of basins and what loads them
 _BASIN_BYTES = (5.5, 3.6)  # per pixel, and per pixel and channel: labels, image, strips
 _NODE_TABLE_BYTES = 1130.0  # per superpixel: its columns and edges
 _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
-_MAPS_BYTES = (50.5, 11.0)  # the same for the texture maps of a graph with two scales or more
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
 _NODE_BYTES = (900.0, 75.0)  # per superpixel, and per superpixel and hidden channel, while it runs
 
@@ -37,14 +35,12 @@ def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -
     node, per_channel = _NODE_BYTES
     bytes_per_node = node + per_channel * hidden
     pixel, channel = _SLIC_BYTES
-    if is_streamed(recipe):
+    if recipe.is_streamed:
         pixel, channel = _BASIN_BYTES
         pixel += nodes_per_pixel * _NODE_TABLE_BYTES
-    elif isinstance(recipe.graph, RagParams) and recipe.graph.n_scales > 1:
-        pixel, channel = _MAPS_BYTES
     network = _LABEL_BYTES + nodes_per_pixel * (bytes_per_node + _NODE_TABLE_BYTES / 2)
     return MemoryContract(
-        base_bytes=_BASE_BYTES + (_KERNEL_BYTES if is_streamed(recipe) else 0),
+        base_bytes=_BASE_BYTES + (_KERNEL_BYTES if recipe.is_streamed else 0),
         bytes_per_pixel=max(pixel + channel * n_channels, network),
         bytes_per_node=bytes_per_node,
     )

@@ -27,7 +27,6 @@ from spixgraph.io.images import ImageSource
 from spixgraph.predict.card import Card
 from spixgraph.predict.contract import SegmentPlan, plan_segment
 from spixgraph.predict.driver import require_pixels
-from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.model import NodeModel, require_fit, warn_of_pixel_size
 from spixgraph.predict.network import model_of_image, run_network
 from spixgraph.predict.outputs import Results, ResultWriter
@@ -121,7 +120,7 @@ def segment_to_file(
         If `max_bytes` would not do, or the disk is full.
     """
     card = model.card
-    if card is None or not is_streamed(model.recipe):
+    if card is None or not model.recipe.is_streamed:
         raise InputError("only models of basins and their adjacency graph are streamed")
     require_fit(source.info, card)
     warn_of_pixel_size(source.info, card)

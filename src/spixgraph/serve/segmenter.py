@@ -22,7 +22,6 @@ from spixgraph.predict.driver import (
     require_fit,
     segment_source,
 )
-from spixgraph.predict.image_graph import is_streamed
 from spixgraph.predict.memory import predict_peak_bytes, require_memory
 from spixgraph.predict.onnx_predictor import Device
 from spixgraph.predict.steps import Steps
@@ -195,7 +194,7 @@ class Segmenter:
     @property
     def streams(self) -> bool:
         """Whether images are segmented in bounded memory, from file to file."""
-        return is_streamed(self.bundle.recipe)
+        return self.bundle.recipe.is_streamed
 
     def require_job_fits(self, header: ImageHeader, max_pixels: int) -> None:
         """Look at the header of the image of a job: what is not streamed must fit in memory."""

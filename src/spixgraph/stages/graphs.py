@@ -11,12 +11,12 @@ from typing import Any
 from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
 from spixgraph.files import code_sha256, read_json, write_json
-from spixgraph.graph.build import with_targets
 from spixgraph.graph.image_samples import SAMPLES, save_taught
 from spixgraph.graph.pixel_samples import open_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
 from spixgraph.graph.stream import StreamedGraph, stream_graph
+from spixgraph.graph.targets import with_targets
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
 from spixgraph.stages.reuse import keep_or_make

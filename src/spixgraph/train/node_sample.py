@@ -92,7 +92,7 @@ def pixels_per_class(graph: LearnedGraph) -> Int64:
 def targets_of(graph: LearnedGraph) -> tuple[Array, Array]:
     """Return `target` and `annotated`, or raise `InputError`."""
     if graph.target is None or graph.annotated is None:
-        raise InputError("a graph has no target; add it with spixgraph.graph.build.with_targets")
+        raise InputError("a graph has no target; add it with spixgraph.graph.targets.with_targets")
     return graph.target, graph.annotated
 
 

@@ -34,6 +34,18 @@ def test_figures_are_printed(capsys, image):
         assert f"\n{word} " in printed
 
 
+def test_a_cluster_is_counted_by_process(capsys, image):
+    figures = json.loads(run(capsys, image, "--dask", "--json"))
+    assert figures["worker_thread_bytes"] < figures["worker_bytes"] < 400e6
+    assert "\nworker " in run(capsys, image, "--dask")
+    least = max(figures["worker_bytes"], figures["peak_bytes"])
+    run(capsys, image, "--dask", "--max-memory", f"{2 * least / 1e6:.0f}MB")
+    with pytest.raises(ResourceError, match=r"a worker of 1 thread\(s\) needs \d+ MB"):
+        plan(image, "--dask", "--max-memory", "200MB")
+    with pytest.raises(InputError, match="leave --model out"):
+        plan(image, "--dask", "--model", ".")
+
+
 def test_a_model_and_a_region_count(capsys, tmp_path, image):
     bundle = write_toy_bundle(tmp_path / "b", source=blob_image(), recipe=BASINS)
     alone = json.loads(run(capsys, image, "--nodes-per-megapixel", 4000, "--json"))

@@ -3,10 +3,10 @@ import pytest
 
 from spixgraph.arrays import Array, Float32
 from spixgraph.graph.augment import View, draw_view
-from spixgraph.graph.build import rag_graph
 from spixgraph.graph.pixel_samples import place_names
-from spixgraph.graph.region_graph import GraphSource, RegionGraph
+from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
+from tests.unit.graph.given_labels import graph_of_labels
 
 SHAPE = (1, 48, 48)
 VIEWS = {
@@ -31,10 +31,6 @@ def seen(values: np.ndarray, view: View) -> np.ndarray:
     return np.ascontiguousarray(values.swapaxes(1, 2) if view.swap_yx else values)
 
 
-def graph(image: Float32, labels: np.ndarray) -> RegionGraph:
-    return rag_graph(image, labels, n_scales=4, source=GraphSource("0", SHAPE, None, {}))
-
-
 def edges_by_pair(g: RegionGraph, values: Array) -> Array:
     return values[np.lexsort(g.edge_index)]
 
@@ -44,8 +40,8 @@ def test_columns_are_those_of_the_changed_image(name: str) -> None:
     """The law: map the columns of a graph, or make the graph of the changed image."""
     view = VIEWS[name]
     image, labels = picture()
-    plain = graph(image, labels)
-    changed = graph(
+    plain = graph_of_labels(image, labels)
+    changed = graph_of_labels(
         seen(image, view) * np.float32(view.gain) + np.float32(view.brightness), seen(labels, view)
     )
     nodes = fit_scaling([plain.x], plain.feature_names)

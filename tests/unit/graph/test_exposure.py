@@ -7,11 +7,11 @@ from spixgraph.arrays import Float32
 from spixgraph.errors import InputError
 from spixgraph.graph.blocks.block_graph import edge_feature_names, node_feature_names
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
-from spixgraph.graph.build import rag_graph
 from spixgraph.graph.exposure import Exposure, responses
 from spixgraph.graph.image_scaling import Scalings, TableSums, between
-from spixgraph.graph.region_graph import GraphSource, RegionGraph
+from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
+from tests.unit.graph.given_labels import graph_of_labels
 
 NODES = (*node_feature_names(2, 4, is_volume=False), "c0_contrast", "c1_contrast")
 SHAPE = (1, 40, 48)
@@ -26,7 +26,7 @@ def graph(gain: float, brightness: float) -> RegionGraph:
     image = rng.random((*SHAPE, 2), np.float32) * np.float32(0.3) + np.float32(0.2)
     image = image * np.float32(gain) + np.float32(brightness)
     labels = (np.indices(SHAPE)[1] // 8 * 6 + np.indices(SHAPE)[2] // 8).astype(np.int32)
-    return rag_graph(image, labels, n_scales=5, source=GraphSource("0", SHAPE, None, {}))
+    return graph_of_labels(image, labels)
 
 
 def test_columns_follow_the_exposure_of_the_image() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError
-from spixgraph.graph.build import with_targets
+from spixgraph.graph.targets import with_targets
 from spixgraph.graph.image_samples import SAMPLES, image_samples, save_taught
 from spixgraph.graph.pixel_samples import PER_NODE, place_names, save_samples
 from spixgraph.graph.region_graph import load_graph, save_graph

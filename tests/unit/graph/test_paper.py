@@ -1,8 +1,16 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from skimage.io import imread
 
 from spixgraph.errors import InputError
-from spixgraph.graph.paper import nearest_neighbour_edges, paper_features
+from spixgraph.graph.paper import nearest_neighbour_edges, paper_features, paper_graph
+from spixgraph.graph.region_graph import GraphSource
+from spixgraph.graph.targets import with_targets
+from spixgraph.superpixels.quality import achievable_segmentation_accuracy, boundary_recall
+from spixgraph.superpixels.slic import slic_labels
+from tests.real_data import real_data
 
 
 def grid(n_y, n_x, step=10.0):
@@ -80,3 +88,54 @@ def test_features_are_those_of_numpy_also_below_zero():
             values = image[labels == i][:, c].astype(np.float64)
             wanted = [values.mean(), values.std(), *np.quantile(values, np.arange(1, 10) / 10)]
             np.testing.assert_allclose(x[i, 11 * c : 11 * c + 11], wanted, atol=1e-6)
+
+
+def graph_of(image, labels, **change):
+    given: dict[str, Any] = {
+        "image": image, "labels": labels, "n_neighbours": 10, "edge_weight": "pixels",
+        "source": GraphSource("0" * 64, labels.shape, None, {}),
+    }  # fmt: skip
+    return paper_graph(**(given | change))
+
+
+def test_one_superpixel_has_no_edge():
+    graph = graph_of(np.ones((1, 4, 3, 2), np.float32), np.zeros((1, 4, 3), np.int32))
+    assert graph.n_regions == 1
+    assert graph.edge_index.shape == (2, 0)
+    assert graph.edge_attr.shape == (0, 1)
+    assert graph.centroid_px.tolist() == [[0, 1.5, 1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": np.zeros((1, 4, 5, 1), np.float32)},
+        {"image": np.zeros((1, 4, 4), np.float32)},
+        {"image": np.full((1, 4, 4, 1), np.inf, np.float32)},
+        {"labels": np.full((1, 4, 4), 1, np.int32)},
+        {"labels": np.zeros((1, 4, 4), np.int64)},
+        {"source": GraphSource("0", (1, 5, 4), None, {})},
+        {"n_neighbours": 0},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(change):
+    image, labels = np.zeros((1, 4, 4, 1), np.float32), np.zeros((1, 4, 4), np.int32)
+    with pytest.raises(InputError):
+        graph_of(**({"image": image, "labels": labels} | change))
+
+
+def test_real_tem_image():
+    folder = real_data("axon_tem")
+    name = sorted(p.name for p in (folder / "images").iterdir())[0]
+    pixels, mask = imread(folder / "images" / name), imread(folder / "masks" / name)[None]
+    low, high = np.quantile(pixels, [0.001, 0.999])
+    image = np.clip((pixels - low) / (high - low), 0, 1).astype(np.float32)[None, ..., None]
+    labels = slic_labels(image, n_segments=1500, compactness=0.15, sigma_px=1, max_iterations=5)
+    n_classes = int(mask[mask != 255].max()) + 1
+    learned = with_targets(graph_of(image, labels), labels, mask, n_classes)
+    assert (learned.x.std(0) > 0).all()
+    assert 1000 < learned.n_regions < 2000
+    assert learned.target is not None
+    assert learned.target.sum(1) == pytest.approx(1)
+    assert achievable_segmentation_accuracy(labels, mask, n_classes) > 0.88
+    assert boundary_recall(labels, mask, 2) > 0.7

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spixgraph.config.recipe import GraphRecipe, PaperParams, RagParams, SlicParams
+from spixgraph.config.recipe import BasinParams, GraphRecipe, PaperParams, RagParams, SlicParams
 from spixgraph.io.images import ArraySource, image_sha256
 from spixgraph.predict.image_graph import (
     graph_of_image,
@@ -10,12 +10,10 @@ from spixgraph.predict.image_graph import (
     wanted_segments,
 )
 from spixgraph.predict.steps import Steps
-from tests.toy_bundle import RECIPE, blob_image
-
-PAPER = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=20_000), graph=PaperParams())
+from tests.toy_bundle import BASINS, RECIPE, blob_image
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, PAPER])
+@pytest.mark.parametrize("recipe", [RECIPE, BASINS])
 def test_halves_make_the_whole(recipe):
     source = blob_image()
     labels, graph = graph_of_image(source, recipe)
@@ -28,8 +26,8 @@ def test_halves_make_the_whole(recipe):
 
 def test_kind_of_graph_follows_the_recipe():
     source = blob_image()
-    _, rag = graph_of_image(source, RECIPE)
-    _, paper = graph_of_image(source, PAPER)
+    _, rag = graph_of_image(source, BASINS)
+    _, paper = graph_of_image(source, RECIPE)
     assert paper.x.shape[1] == 11
     assert rag.x.shape[1] > 11
     assert (np.bincount(paper.edge_index[1]) == 10).all()
@@ -37,15 +35,19 @@ def test_kind_of_graph_follows_the_recipe():
 
 def test_settings_of_the_recipe_arrive():
     source = blob_image()
-    fine = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=40_000))
+    slic = SlicParams(nodes_per_megapixel=40_000)
+    fine = GraphRecipe(superpixels=slic, graph=PaperParams(n_neighbours=3))
     assert labels_of_image(source, fine).max() > labels_of_image(source, RECIPE).max() * 1.5
-    one, four = (
-        graph_of_image(
-            source, GraphRecipe(superpixels=fine.superpixels, graph=RagParams(n_scales=n))
-        )
-        for n in (1, 4)
-    )
-    assert one[1].x.shape[1] < four[1].x.shape[1]
+    _, graph = graph_of_image(source, fine)
+    assert (np.bincount(graph.edge_index[1]) == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("superpixels", "graph"), [(SlicParams(), RagParams()), (BasinParams(), PaperParams())]
+)
+def test_superpixels_and_graphs_that_do_not_go_together_are_refused(superpixels, graph):
+    with pytest.raises(ValueError, match="take basins with rag, or slic with paper"):
+        GraphRecipe(superpixels=superpixels, graph=graph)
 
 
 def test_source_says_what_the_graph_was_made_from():
@@ -58,7 +60,8 @@ def test_source_says_what_the_graph_was_made_from():
 
 def test_anisotropy_reaches_the_superpixels():
     pixels = np.random.default_rng(0).integers(0, 255, (8, 24, 24, 1), np.uint8)
-    recipe = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=10_000, compactness=1.0))
+    slic = SlicParams(nodes_per_megapixel=10_000, compactness=1.0)
+    recipe = GraphRecipe(superpixels=slic, graph=PaperParams())
     flat, cube = (
         labels_of_image(ArraySource(pixels, size), recipe)
         for size in ((10.0, 1.0, 1.0), (1.0, 1.0, 1.0))

@@ -52,7 +52,7 @@ print(peak.above_baseline_bytes)
     ("recipe", "n_channels"),
     [
         (GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=3000)), 1),
-        (GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=3000)), 1),
+        (GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=3000), graph=PaperParams()), 1),
         (GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=3000), graph=PaperParams()), 3),
     ],
 )
@@ -73,7 +73,8 @@ def test_prediction_holds_within_a_fifth(tmp_path, recipe, n_channels):
 
 def test_many_nodes_make_the_network_the_peak():
     def slope(nodes, hidden=64):
-        recipe = GraphRecipe(superpixels=SlicParams(nodes_per_megapixel=nodes))
+        slic = SlicParams(nodes_per_megapixel=nodes)
+        recipe = GraphRecipe(superpixels=slic, graph=PaperParams())
         return memory.memory_contract(recipe, 1, hidden=hidden).bytes_per_pixel
 
     assert slope(500) == slope(2000)

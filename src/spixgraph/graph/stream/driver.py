@@ -112,6 +112,7 @@ def stream_graph(
             workers=workers,
             roi=None if block_zyx else roi,
             max_bytes=max_bytes,
+            held_bytes=source.held_bytes,
         )
     source = in_memory(source)
     plan = plan_image(

@@ -74,18 +74,24 @@ def predicted_bytes(
     roi : (z, y, x) slices, optional
     """
     z, y, x, n_channels = info.shape_zyxc
-    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
-    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
-    blocks = block_plan(basins, info.spacing_zyx)
-    plan = ImagePlan(info, nodes_per_megapixel, np.array([[0.0, 1.0]] * n_channels), blocks)
-    region = region_of(grid, roi)
-    held = _n_pixels(sample_boxes((z, y, x), info.pixel_size_um)) * n_channels * info.dtype.itemsize
+    plan = shape_plan(info, nodes_per_megapixel)
+    region = region_of(plan.blocks.basins.grid, roi)
+    held = _n_pixels(sample_boxes((z, y, x), info.spacing_zyx)) * n_channels * info.dtype.itemsize
     kept = held if is_small(info) else 0
     return Contract(
         _PLAN_FIXED_BYTES + held + _plan_bytes(plan, workers),
         kept + _pass_bytes(plan, region, workers),
         kept + _finish_bytes(plan, region, workers),
     )
+
+
+def shape_plan(info: ImageInfo, nodes_per_megapixel: float) -> ImagePlan:
+    """Make the plan of an image as far as its shape decides it."""
+    z, y, x, n_channels = info.shape_zyxc
+    grid = barrier_grid((z, y, x), info.spacing_zyx, nodes_per_megapixel)
+    basins = BasinPlan(grid, (1.0,) * n_channels, 0.0)
+    limits = np.array([[0.0, 1.0]] * n_channels)
+    return ImagePlan(info, nodes_per_megapixel, limits, block_plan(basins, info.spacing_zyx))
 
 
 def _block_px(plan: ImagePlan) -> int:
@@ -101,13 +107,22 @@ def _n_pixels(boxes: Sequence[Box]) -> int:
 def _plan_bytes(plan: ImagePlan, workers: int) -> int:
     """Basins of what is cut for the plan, and workspace."""
     grid = plan.blocks.basins.grid
-    boxes = cut_boxes(grid, sample_boxes(grid.shape_zyx, plan.info.pixel_size_um))
+    boxes = cut_boxes(grid, sample_boxes(grid.shape_zyx, plan.info.spacing_zyx))
     largest = max(math.prod(box_size(box)) for box in boxes)
     return int(_n_pixels(boxes) * _BASIN_BYTES + workers * largest * _PLAN_BYTES)
 
 
 def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
     """Add up strips as stored, tiles, described blocks that wait, and the contacts of a strip."""
+    nodes = _block_px(plan) * plan.nodes_per_megapixel / 1e6
+    strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
+    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
+    blocks = workers * thread_bytes(plan, region) + window(workers) * described_bytes(plan)
+    return int(strips + blocks + contacts)
+
+
+def thread_bytes(plan: ImagePlan, region: Region) -> float:
+    """Workspace, tile and label chunk of a thread."""
     blocks, block_px = plan.blocks, _block_px(plan)
     tile = 2 * plan.n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
     per_px = _BLOCK_BYTES + _BLOCK_CHANNEL_BYTES * plan.n_channels
@@ -115,13 +130,14 @@ def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
         per_px = _VOLUME_BYTES + _VOLUME_CHANNEL_BYTES * plan.n_channels
     elif len(region.z) > 1:
         per_px += _SLICE_BYTES
-    chunk = 4 * block_px
-    thread = _TABLE_BYTES + tile + chunk + block_px * per_px
+    return _TABLE_BYTES + tile + block_px * (4 + per_px)
+
+
+def described_bytes(plan: ImagePlan) -> float:
+    """Labels, node columns and contacts of a described block."""
+    block_px = _block_px(plan)
     nodes = block_px * plan.nodes_per_megapixel / 1e6
-    block = 2 * block_px + nodes * (_node_bytes(plan) + _NODE_EDGES / 2 * 36)
-    strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
-    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
-    return int(strips + workers * thread + window(workers) * block + contacts)
+    return 2 * block_px + nodes * (_node_bytes(plan) + _NODE_EDGES / 2 * 36)
 
 
 def _finish_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
@@ -160,10 +176,11 @@ def choose_workers(
     workers: int,
     roi: Roi | None,
     max_bytes: int | None,
+    held_bytes: int = 0,
 ) -> int:
     """Take as many of the threads as memory allows.
 
-    The memory of the idle process counts, too.
+    The memory of the idle process counts, too, and what the source keeps (`held_bytes`).
 
     Raises
     ------
@@ -176,7 +193,7 @@ def choose_workers(
         contract = predicted_bytes(
             info, nodes_per_megapixel=nodes_per_megapixel, workers=n, roi=roi
         )
-        return idle + contract.peak
+        return idle + held_bytes + contract.peak
 
     fitting = [n for n in range(workers, 0, -1) if max_bytes is None or need(n) <= max_bytes]
     if not fitting:

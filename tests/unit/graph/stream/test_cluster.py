@@ -31,7 +31,10 @@ CASES: dict[str, Any] = {
         (1, 130, 120, 1), {},
         {"block_zyx": (1, 32, 32), "roi": (slice(None), slice(32, 130), slice(0, 96))},
     ),
-    "stack": ((3, 90, 70, 1), {"axes": "ZYX"}, {"block_zyx": (1, 32, 32)}),
+    "stack": (
+        (3, 90, 70, 1), {"axes": "ZYX", "pixel_size_um": (9.0, 1.0, 1.0)},
+        {"block_zyx": (1, 32, 32)},
+    ),
     "volume": (
         (40, 50, 60, 1), {"axes": "ZYX", "pixel_size_um": VOXEL}, {"block_zyx": (16, 16, 16)},
     ),

@@ -61,6 +61,8 @@ def test_a_limit_takes_fewer_workers_then_refuses(tmp_path):
     assert choose_workers(info, max_bytes=None, **options) == 8
     assert choose_workers(info, max_bytes=idle + need[2] + slack, **options) == 2
     assert choose_workers(info, max_bytes=idle + need[1] + slack, **options) == 1
+    more = {**options, "held_bytes": need[1]}
+    assert choose_workers(info, max_bytes=idle + 2 * need[1] + slack, **more) == 1
     with pytest.raises(ResourceError, match=r"needs \d+ MB with one worker"):
         choose_workers(info, max_bytes=idle, **options)
     out = tmp_path / "g.zarr"
