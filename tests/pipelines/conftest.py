@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipelines.workspace import merged
+from spixgraph.compiled import copy_compiled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,6 +56,7 @@ def copy_repository(target: Path) -> None:
         if (REPOSITORY / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, target / name)
+    copy_compiled(REPOSITORY / "src/spixgraph", target / "src/spixgraph")
 
 
 def commit(workspace: Path, message: str) -> None:
