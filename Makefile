@@ -4,6 +4,9 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 PYTEST_WORKERS ?= 2
+CHAIN_WORKERS ?= 3  # one more than cores: these tests wait for servers and clients much of the time
+
+BY_FILE := --dist loadfile --no-loadscope-reorder  # tests/conftest.py has the order
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
@@ -11,7 +14,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real benchmark-accuracy benchmark-cost benchmark-engine report test lint types contracts unit chains test-browser clean
+.PHONY: help env demo real benchmark-accuracy benchmark-cost benchmark-engine report test checks lint types contracts unit chains chromium test-browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,7 +50,11 @@ benchmark-engine: env ## speed, memory and ceiling of the engine: make benchmark
 report: env ## write reports/ again from the stored evaluation
 	python -m pipelines.report
 
-test: lint types contracts unit chains test-browser ## everything that CI runs
+test: env ## everything that CI runs
+	$(MAKE) --jobs 2 checks unit  # mypy has one core only
+	$(MAKE) chains
+
+checks: lint types contracts
 
 lint: env
 	ruff check
@@ -60,15 +67,17 @@ contracts: env
 	lint-imports
 
 unit: env ## unit and property tests
-	pytest -n $(PYTEST_WORKERS) -m "not pipeline and not serving and not browser" src tests
+	pytest -n $(PYTEST_WORKERS) $(BY_FILE) tests/properties tests/unit
 
-chains: env ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served
-	pytest -n $(PYTEST_WORKERS) --dist loadfile -m "pipeline or serving" tests
+chains: env chromium ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served, the page
+	pytest -n $(CHAIN_WORKERS) $(BY_FILE) tests/pipelines tests/serving tests/browser
 
-test-browser: env ## the page in a headless Chromium, installed by apt where it is missing; else the tests skip
+chromium:  # where it cannot be installed, the tests of the page skip
 	command -v chromium || command -v chromium-browser || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
-	pytest -m browser tests/browser
+
+test-browser: env chromium ## the page in a headless Chromium, installed by apt where it is missing; else the tests skip
+	pytest tests/browser
 
 clean: ## remove what the pipeline made; data sets, .venv and MLflow's records stay
 	rm -rf $(addprefix data/,phantom prepared superpixels graphs masks) reports build

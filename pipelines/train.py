@@ -3,7 +3,7 @@
 import sys
 
 from pipelines._stage import stage
-from spixgraph.stages.training import train
+from spixgraph.stages.trainings import train
 
 if __name__ == "__main__":
     stage(train, *sys.argv[1:])

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from spixgraph.compiled import copy_compiled
 from spixgraph.config.params import Params
 from spixgraph.errors import InputError, SpixError
 
@@ -29,6 +30,7 @@ def main(data: Path, runs: Path) -> None:
         if not target.is_file() or target.read_bytes() != tracked.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tracked, target)
+    copy_compiled(Path("src/spixgraph"), workspace / "src/spixgraph")
     params = settings_for(name)
     params["prepare"]["source"] = str(data.resolve())
     params["export"]["model_name"] = f"spixgraph-{name.replace('_', '-').lower()}"

@@ -26,7 +26,8 @@ from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
 from spixgraph.stages.reporting import graph_seconds
 from spixgraph.stages.run import Run, alone, recipe_of
-from spixgraph.stages.training import code_of, git_revision, train_if_new
+from spixgraph.stages.training import git_revision
+from spixgraph.stages.trainings import code_of, train_if_new
 
 log = logging.getLogger(__name__)
 

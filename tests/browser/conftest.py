@@ -10,8 +10,9 @@ from tests.serving.server import Served, serving
 from tests.toy_bundle import BASINS, write_toy_bundle
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Playwright's event loop ends with the file: later tests of this process have their own."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")

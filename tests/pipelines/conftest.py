@@ -1,5 +1,6 @@
 """A small copy of this repository in which the real stages run."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from pipelines.workspace import merged
+from spixgraph.compiled import copy_compiled
+from spixgraph.files import sha256_tree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,6 +58,7 @@ def copy_repository(target: Path) -> None:
         if (REPOSITORY / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, target / name)
+    copy_compiled(REPOSITORY / "src/spixgraph", target / "src/spixgraph")
 
 
 def commit(workspace: Path, message: str) -> None:
@@ -64,13 +68,42 @@ def commit(workspace: Path, message: str) -> None:
     run("git", *who, "commit", "-qm", message, cwd=workspace)
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a git repository with tiny settings, nothing run yet."""
-    target = tmp_path_factory.mktemp("workspace")
+def make_workspace(target: Path) -> Path:
+    """Make a git repository with tiny settings, nothing run yet."""
     copy_repository(target)
     params = yaml.safe_load((target / "params.yaml").read_text())
     (target / "params.yaml").write_text(yaml.safe_dump(merged(params, TINY)))
     run("git", "init", "-q", "-b", "main", cwd=target)
     commit(target, "start")
     return target
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a workspace where nothing has run."""
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the whole pipeline, once for all workers of pytest-xdist, and keep the bundle's hash."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    target = shared / "reproduced"
+    with (shared / "reproduced.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+        if not _hash_of(target).exists():
+            shutil.rmtree(target, ignore_errors=True)
+            run("dvc", "repro", cwd=make_workspace(target))
+            _hash_of(target).write_text(sha256_tree(target / "models/bundle"))
+    return target
+
+
+@pytest.fixture(scope="session")
+def reproduced_sha256(reproduced: Path) -> str:
+    """Hash of the bundle as the pipeline made it; later tests change the workspace."""
+    return _hash_of(reproduced).read_text()
+
+
+def _hash_of(workspace: Path) -> Path:
+    return workspace.with_suffix(".sha256")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import tifffile
 from PIL import Image
@@ -78,7 +79,12 @@ def tag(bundle, environment) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(bundle, environment, tag, tmp_path_factory) -> Iterator[Served]:
+def compiled_by_build(environment, tag) -> list[str]:
+    return compiled_in(environment, tag)
+
+
+@pytest.fixture(scope="module")
+def served(bundle, environment, tag, compiled_by_build, tmp_path_factory) -> Iterator[Served]:
     with bento_served(tag, environment, tmp_path_factory.mktemp("elsewhere")) as found:
         yield Served(*found, bundle, tag)
 
@@ -117,6 +123,23 @@ def image_bytes(kind: str, size: int = 96) -> bytes:
 def post(served: Served, data: bytes, **fields: str) -> httpx.Response:
     files = {"image": ("image", data)}
     return httpx.post(f"{served.url}/segment", files=files, data=fields, timeout=60)
+
+
+def compiled_in(environment, tag) -> list[str]:
+    """Machine code of the kernels in the source of a Bento, and when it was written."""
+    bento = Path(environment["BENTOML_HOME"]) / "bentos" / tag.replace(":", "/")
+    found = (bento / "src").rglob("*.nbc")
+    return sorted(f"{path.name} {path.stat().st_mtime_ns}" for path in found)
+
+
+def test_the_first_start_compiles_nothing(served, environment, compiled_by_build):
+    pixels = blob_image(96, seed=9).read(ALL, ALL, ALL)[0, ..., 0]
+    deep = io.BytesIO()
+    tifffile.imwrite(deep, pixels.astype(np.uint16) * 200)
+    assert post(served, image_bytes("png")).status_code == 200
+    assert post(served, deep.getvalue(), format="zip", extras="probabilities").status_code == 200
+    assert len(compiled_by_build) > 40
+    assert compiled_in(environment, served.tag) == compiled_by_build
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])
@@ -279,15 +302,14 @@ def test_two_bentos_of_one_process_have_their_own_models(environment, tmp_path):
         assert model_tag.endswith(bundle_sha256(path)[:12])
 
 
-@pytest.mark.parametrize("lost", ["bento.yaml", "src/spixgraph/serve/app.py"])
-def test_bento_of_a_killed_build_is_made_again(environment, tmp_path, lost):
+def test_bento_of_a_killed_build_is_made_again(environment, tmp_path):
     other = write_toy_bundle(tmp_path / "bundle", seed=2)
     first = spixgraph(environment, "bento", "build", other).splitlines()[0]
-    name, version = first.split(":")
-    part = Path(environment["BENTOML_HOME"]) / "bentos" / name / version / lost
-    part.unlink()
-    assert spixgraph(environment, "bento", "build", other).splitlines()[0] == first
-    assert part.is_file()
+    bento = Path(environment["BENTOML_HOME"]) / "bentos" / first.replace(":", "/")
+    for lost in ("bento.yaml", "src/spixgraph/serve/app.py"):
+        (bento / lost).unlink()
+        assert spixgraph(environment, "bento", "build", other).splitlines()[0] == first
+        assert (bento / lost).is_file()
 
 
 def test_server_stops_cleanly_and_leaves_nothing(served, environment):

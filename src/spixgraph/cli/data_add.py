@@ -12,6 +12,7 @@ import numpy as np
 from spixgraph.errors import InputError
 from spixgraph.files import atomic_path, sha256_file
 from spixgraph.io.dataset import Dataset, Item, Split, check_dataset, read_dataset
+from spixgraph.registry.lineage import stage_that_makes
 
 _SHARES: tuple[tuple[Split, float], ...] = (("train", 0.6), ("val", 0.8), ("test", 1.0))
 _PATH = click.Path(path_type=Path)
@@ -56,6 +57,11 @@ def add(
     A group that DATASET knows stays on its side of the split. An image that is there already is
     left out. Nothing changes if the whole would not pass `spixgraph data check`.
     """
+    if stage := stage_that_makes(dataset, Path()):
+        raise InputError(
+            f"{dataset} is made by the stage {stage}: dvc repro would make it anew without the new "
+            "images; copy it, run `dvc add` on the copy, and let prepare.source name that"
+        )
     done = add_images(
         dataset,
         new,
@@ -66,7 +72,9 @@ def add(
     for item in done.items:
         click.echo(f"{item.split:5}  {item.id} (group {item.group})")
     known = f", {done.n_known} were there already" if done.n_known else ""
-    click.echo(f"added {len(done.items)} images to {dataset}{known}; next: dvc repro")
+    tracked = dataset.with_name(f"{dataset.name}.dvc").is_file()
+    following = f"dvc add {dataset} && dvc repro" if tracked else "dvc repro"
+    click.echo(f"added {len(done.items)} images to {dataset}{known}; next: {following}")
 
 
 def add_images(

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spixgraph.config.params import load_params
+from spixgraph.config.params import PrepareSection, load_params
 from spixgraph.errors import InputError
 from spixgraph.files import canonical_json, read_json
-from spixgraph.io.dataset import read_dataset
+from spixgraph.io.dataset import load_splits
 from spixgraph.registry import promotion, versions
 from spixgraph.registry.exam import Exam, TestImage, sit_exam
 from spixgraph.registry.gate import GateRules
 from spixgraph.registry.ledger import CHAMPION
 from spixgraph.registry.lineage import restore_commands
 from spixgraph.registry.store import Version
+from spixgraph.stages.prepare import Prepared
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -104,18 +106,32 @@ def gate_rules(tolerance: float | None) -> GateRules:
 
 
 def test_images(dataset: Path | None) -> list[TestImage]:
-    """List the test split of a data set, or of the prepared one of this folder."""
+    """List the test split of a data set, or of the prepared one of this folder.
+
+    The splits are those of the stage `prepare`: what it takes from the training images is taken
+    here, too.
+    """
+    path = Path("params.yaml")
+    settings = load_params(path).prepare if path.is_file() else PrepareSection()
+    root = Path(settings.source)
     if dataset is not None:
-        found = read_dataset(dataset).split("test")
-        return [TestImage(i.id, i.image, i.mask, i.pixel_size_um) for i in found]
+        ours = dataset.resolve() == root.resolve()
+        found = load_splits(
+            dataset,
+            where=settings.where if ours else {},
+            split_fractions=settings.split_fractions,
+            rng=np.random.default_rng(settings.seed),
+            exclude=settings.exclude if ours else {},
+        )
+        return [
+            TestImage(i.id, i.image, i.mask, i.pixel_size_um, i.part) for i in found.split("test")
+        ]
     prepared = Path("data/prepared/dataset.json")
-    if not prepared.is_file() or not Path("params.yaml").is_file():
+    if not prepared.is_file() or not path.is_file():
         return []
-    root = Path(load_params(Path("params.yaml")).prepare.source)
     return [
-        TestImage(i["id"], root / i["image"], root / i["mask"], i["pixel_size_um"])
-        for i in read_json(prepared)["items"]
-        if i["split"] == "test"
+        TestImage(i.id, root / i.image, root / i.mask, i.pixel_size_um, i.part)
+        for i in Prepared.model_validate(read_json(prepared)).split("test")
     ]
 
 

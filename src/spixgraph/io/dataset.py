@@ -21,7 +21,7 @@ from spixgraph.io.records import SPLITS, Dataset, DatasetReport, ImageRow, Item,
 
 __all__ = [
     "SPLITS", "Dataset", "DatasetReport", "ImageRow", "Item", "Split",
-    "check_dataset", "load_dataset", "read_dataset",
+    "check_dataset", "load_dataset", "load_splits", "read_dataset",
 ]  # fmt: skip
 
 
@@ -115,14 +115,42 @@ def load_dataset(
         Items to leave out of one split, such as an image that is in train and in test; a warning
         of the report names them, an id that is not in its split is a fault.
     """
+    dataset, faults = _with_splits(root, where, class_names, split_fractions, rng, exclude)
+    return dataset, _check(dataset, faults, allow_shared_groups=allow_shared_groups)
+
+
+def load_splits(
+    root: Path,
+    *,
+    where: Mapping[str, str] | None = None,
+    split_fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    rng: np.random.Generator | None = None,
+    exclude: Mapping[Split, Sequence[str]] | None = None,
+) -> Dataset:
+    """Read a data set with the splits that `load_dataset` gives it, without its check of files.
+
+    Parameters are those of `load_dataset`; no image is opened, masks only where they are cut.
+    """
+    dataset, faults = _with_splits(root, where, (), split_fractions, rng, exclude)
+    _raise_all(dataset.name, faults)
+    return dataset
+
+
+def _with_splits(
+    root: Path,
+    where: Mapping[str, str] | None,
+    class_names: Sequence[str],
+    split_fractions: Sequence[float],
+    rng: np.random.Generator | None,
+    exclude: Mapping[Split, Sequence[str]] | None,
+) -> tuple[Dataset, list[str]]:
+    """Read the items, leave out what is not wanted, and complete the splits."""
     dataset, faults = scan(
         root, where=where or {}, class_names=class_names, split_fractions=split_fractions, rng=rng
     )
     dataset, unknown = _without(dataset, exclude or {})
     faults = [*faults, *unknown]
-    if not faults:
-        dataset = completed(dataset, split_fractions)
-    return dataset, _check(dataset, faults, allow_shared_groups=allow_shared_groups)
+    return (dataset if faults else completed(dataset, split_fractions)), faults
 
 
 def _without(dataset: Dataset, exclude: Mapping[Split, Sequence[str]]) -> tuple[Dataset, list[str]]:

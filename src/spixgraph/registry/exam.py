@@ -14,8 +14,10 @@ from spixgraph.arrays import Int64, PixelSizeUm
 from spixgraph.errors import InputError, ResourceError
 from spixgraph.evaluate.counts import confusion
 from spixgraph.files import sha256_json
-from spixgraph.io.images import image_sha256, open_image
-from spixgraph.io.masks import MaskSource, read_mask
+from spixgraph.io.images import ImageSource, image_sha256, open_image
+from spixgraph.io.masks import MaskSource, whole_mask
+from spixgraph.io.parts import part_of_source
+from spixgraph.io.records import Part
 from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.driver import open_model, segment_source
 from spixgraph.predict.memory import predict_peak_bytes
@@ -26,7 +28,7 @@ _REPEATS = 2  # the quicker one counts
 
 @dataclass(frozen=True, slots=True)
 class TestImage:
-    """One image of the test split, with its truth."""
+    """One image of the test split, or a part of one, with its truth."""
 
     __test__ = False  # no test of pytest
 
@@ -34,6 +36,15 @@ class TestImage:
     image: Path
     mask: Path
     pixel_size_um: PixelSizeUm | None = None
+    part: Part | None = None
+
+    def open(self) -> ImageSource:
+        """Open the pixels; errors as of `io.images.open_image`."""
+        return part_of_source(open_image(self.image, pixel_size_um=self.pixel_size_um), self.part)
+
+    def open_truth(self) -> ImageSource:
+        """Open the mask; errors as of `io.masks.MaskSource`."""
+        return part_of_source(MaskSource(self.mask), self.part)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +103,7 @@ def _sit(path: Path, images: tuple[TestImage, ...]) -> Exam:
     counts, hashes, seconds, megapixels = [], [], 0.0, 0.0
     predicted = measured = 0
     for number, item in enumerate(images):
-        with open_image(item.image, pixel_size_um=item.pixel_size_um) as source:
+        with item.open() as source, item.open_truth() as truth:
             if number == 0:
                 segment_source(source, model)  # compiles what is compiled on first use
             took = np.inf
@@ -105,9 +116,8 @@ def _sit(path: Path, images: tuple[TestImage, ...]) -> Exam:
             need = predict_peak_bytes(source.info.shape_zyxc, bundle.card.memory)
             if need > predicted:
                 predicted, measured = need, memory.above_baseline_bytes
-            with MaskSource(item.mask) as truth:
-                hashes.append([item.id, image_sha256(source), image_sha256(truth)])
-        counts.append(confusion(read_mask(item.mask), mask, n_classes=n_classes))
+            hashes.append([item.id, image_sha256(source), image_sha256(truth)])
+            counts.append(confusion(whole_mask(truth), mask, n_classes=n_classes))
         megapixels += mask.size / 1e6
     return Exam(
         test_sha256=sha256_json(sorted(hashes)),

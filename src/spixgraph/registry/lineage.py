@@ -59,6 +59,15 @@ def restore_commands(lineage: dict[str, Any]) -> list[str]:
     return [f"git checkout {lineage['git_revision']}", f"dvc checkout {targets}"]
 
 
+def stage_that_makes(path: Path, workspace: Path) -> str | None:
+    """Name the stage of a workspace that has a path as its output; None if there is none."""
+    for name, stage in _locked_stages(workspace / "dvc.lock").items():
+        made = [(workspace / out["path"]).resolve() for out in stage.get("outs", ())]
+        if path.resolve() in made:
+            return name
+    return None
+
+
 def dvc_hash(folder: Path) -> str:
     """Hash a folder as DVC does: the MD5 of a list of names and MD5s."""
     entries = [

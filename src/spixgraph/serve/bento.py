@@ -6,6 +6,7 @@ now, so what is served is what was built, on this machine and in a container.
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -15,10 +16,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import spixgraph
+from spixgraph.compiled import copy_compiled
 from spixgraph.errors import InputError, ResourceError
 from spixgraph.files import sha256_file, sha256_json, sha256_tree
 from spixgraph.predict.bundle import Bundle, bundle_sha256, load_bundle
 from spixgraph.scratch import scratch_folder
+from spixgraph.serve.child import child_command
 from spixgraph.serve.segmenter import BUNDLE_FOLDER
 
 _COMPILER = " build-essential git"
@@ -75,7 +78,9 @@ def build_bento(
                 reload=True,  # the service reads its arguments on import
                 args={"model_tag": model_tag, "version": str(version or sha256[:12])},
             )
-            _drop_compiler(Path(bentoml.bentos.get(tag).path))
+            made = Path(bentoml.bentos.get(tag).path)
+            _compile_kernels(made / "src", path)
+            _drop_compiler(made)
     return tag
 
 
@@ -117,6 +122,23 @@ def _is_stored(store: Any, tag: str, is_whole: Callable[[Path], bool]) -> bool:
         pass
     store.delete(tag)
     return False
+
+
+def _compile_kernels(src: Path, bundle: Path) -> None:
+    """Give a Bento the machine code of its kernels, so that its first start is a warm one.
+
+    What is compiled here already is copied; a trial with the code of the Bento makes the rest.
+    """
+    package = Path(spixgraph.__file__).parent
+    copy_compiled(package, src / package.name)
+    env = dict(os.environ)
+    env.pop("NUMBA_CACHE_DIR", None)  # the machine code shall lie in the Bento
+    done = subprocess.run(
+        [*child_command("spixgraph.serve.warm"), str(bundle.resolve())],
+        cwd=src, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise ResourceError(f"the Bento cannot segment: {done.stderr.strip().splitlines()[-1]}")
 
 
 def _drop_compiler(bento: Path) -> None:

@@ -181,15 +181,15 @@ class Segmenter:
             raise TooLargeError(str(error)) from error
         return needed
 
-    def try_out(self) -> None:
+    def try_out(self, dtype: type[np.integer] = np.uint8, *, shares: bool = False) -> None:
         """Segment a small made-up image, so that a model that cannot serve fails at the start.
 
         It also compiles what is compiled on first use.
         """
         card = self.bundle.card
         shape = (1 if card.n_dims == 2 else 8, 64, 64, card.n_channels)
-        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        segment_source(ArraySource(noise), self.model)
+        noise = np.random.default_rng(0).integers(0, 256, shape, dtype)
+        segment_source(ArraySource(noise), self.model, shares=shares)
 
     @property
     def streams(self) -> bool:

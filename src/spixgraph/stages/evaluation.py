@@ -22,11 +22,9 @@ from spixgraph.io.masks import read_mask, write_mask
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.stages.graphs import read_labels
-from spixgraph.stages.models import open_checkpoint, open_confidence
 from spixgraph.stages.prepare import Prepared, PreparedItem, load_prepared, open_item, true_mask
 from spixgraph.stages.run import RECIPES, Run, alone, recipe_of
 from spixgraph.superpixels.quality import ceiling_mask
-from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +62,13 @@ def counted_recipes(run: Run) -> list[RecipeName]:
 
 
 def predict_masks(run: Run, model: ModelName, seed: int) -> None:
-    """Write the masks of val and test, and what they cost; call it in a process of its own."""
+    """Write the masks of val and test, and what they cost; call it in a process of its own.
+
+    What predicts is imported here: the other functions of this file serve stages without torch.
+    """
+    from spixgraph.stages.models import open_checkpoint
+    from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
+
     prepared = load_prepared(run)
     segment = open_checkpoint(run, model, seed)
     folder = run.layout.masks(model, seed)
@@ -100,6 +104,8 @@ def _write_confidence(
     run: Run, prepared: Prepared, model: ModelName, seed: int, folder: Path
 ) -> None:
     """Write how sure the model is of each pixel; a second pass, so that no cost counts it."""
+    from spixgraph.stages.models import open_confidence
+
     confidence_of = open_confidence(run, model, seed)
     for item in prepared.split(*SPLITS):
         with open_item(run, item) as source:

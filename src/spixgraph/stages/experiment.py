@@ -16,7 +16,7 @@ from spixgraph.stages.prepare import prepare
 from spixgraph.stages.reporting import track_evaluation, write_report
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.stages.selection import select
-from spixgraph.stages.training import train_if_new
+from spixgraph.stages.trainings import train_if_new
 
 log = logging.getLogger(__name__)
 

@@ -57,6 +57,11 @@ def write_report(run: Run, out: Path | None = None) -> Report:
     """Write report.json, .html and .md of the test split to `out`, or else to `reports/`."""
     out = out or run.layout.reports
     report, pictures = _report(run)
+    if run.layout.selected.is_file():
+        chosen = read_json(run.layout.selected)
+        report = with_selection(
+            report, name=chosen["name"], seed=chosen["seed"], reason=chosen["reason"]
+        )
     pages = {key: png_bytes(rgb) for key, rgb in pictures.items()}
     _write(out / "report.json", canonical_json(report))
     _write(out / "report.html", html_page(report, pages))
@@ -65,7 +70,10 @@ def write_report(run: Run, out: Path | None = None) -> Report:
 
 
 def track_evaluation(run: Run) -> None:
-    """Add test scores, inference costs and pictures to the MLflow run of each training."""
+    """Add test scores, inference costs and pictures to the MLflow run of each training.
+
+    Nothing is selected yet: `models/selected.json` may be of an earlier run with other models.
+    """
     report, pictures = _report(run)
     for entry in report["models"]:
         name, seed = entry["name"], entry["seed"]
@@ -113,11 +121,6 @@ def _report(run: Run) -> tuple[Report, dict[PictureKey, UInt8]]:
         for counted, image in zip(images, entry["per_image"], strict=True):
             image["error_budget"] = counted.get("error_budget")
         entry["train"]["graph_seconds"] = graph_seconds(run, prepared, entry["name"])
-    if run.layout.selected.is_file():
-        chosen = read_json(run.layout.selected)
-        report = with_selection(
-            report, name=chosen["name"], seed=chosen["seed"], reason=chosen["reason"]
-        )
     return report, _pictures(run, prepared, report, colours)
 
 

@@ -1,4 +1,4 @@
-"""Stage `train`: one network (or trees) per model and seed, each in a process of its own."""
+"""One training, tracked in MLflow; the stage runs it in a process of its own."""
 
 import logging
 import os
@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
-from spixgraph.files import code_sha256, read_json, sha256_file, sha256_json, write_json
+from spixgraph.files import code_sha256, write_json
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
 from spixgraph.stages.graphs import load_graphs, make_graphs_of_other_sizes, open_graphs
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
-from spixgraph.stages.run import Run, alone, recipe_of
+from spixgraph.stages.run import Run, recipe_of
+from spixgraph.stages.trainings import graphs_sha256
 from spixgraph.train.checkpoints import save_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn, train_cnn
 from spixgraph.train.devices import pick_device
@@ -23,56 +24,16 @@ from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 from spixgraph.train.loop import EpochRecord, OnEpoch
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
-from spixgraph.train.tracking import TrackedRun, ensure_store, training_run
+from spixgraph.train.tracking import TrackedRun, training_run
 from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
 
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
-_CNN_CODE = (
-    "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py",
-    "train/loop.py", "train/losses.py", "train/schedule.py", "io/limits.py",
-)  # fmt: skip
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
-def train(run: Run, model: ModelName) -> None:
-    """Train one model with every seed."""
-    ensure_store()
-    for seed in run.params.train.seeds:
-        alone(_train, run, model, seed)
-
-
-def train_if_new(run: Run, model: ModelName, seed: int) -> None:
-    """Train unless the checkpoint of the same data, code and settings is there."""
-    made_from = sha256_json(
-        {
-            "data": load_prepared(run).sha256,
-            "graphs": _graphs_sha256(run, model),
-            "settings": getattr(run.params.train, model).model_dump(mode="json"),
-            "device": run.params.train.device,
-            "threads": run.params.train.threads,
-            "code": code_sha256(*code_of(model)),
-        }
-    )
-    note = run.layout.cost("made_from", f"{model}-seed{seed}")
-    known = read_json(note) if note.is_file() else None
-    if known == made_from and run.layout.checkpoint(model, seed).is_dir():
-        return
-    ensure_store()
-    alone(_train, run, model, seed)
-    write_json(note, made_from)
-
-
-def code_of(model: ModelName) -> tuple[str, ...]:
-    """Name the code that a training depends on.
-
-    A U-Net takes hours, so of its rooms only the files count that it uses.
-    """
-    return _CNN_CODE if model == "cnn" else ("train", "nets", "graph", "superpixels", "io")
-
-
-def _train(run: Run, model: ModelName, seed: int) -> None:
+def train_one(run: Run, model: ModelName, seed: int) -> None:
     """Train and track one network; call it in a process of its own."""
     prepared = load_prepared(run)
     settings = getattr(run.params.train, model)
@@ -198,18 +159,13 @@ def _recipe(run: Run, model: ModelName) -> dict[str, Any]:
     return {} if model == "cnn" else recipe_for(run, recipe_of(model)).model_dump(mode="json")
 
 
-def _graphs_sha256(run: Run, model: str) -> str:
-    index = run.layout.graphs(recipe_of(model)) / "index.json"
-    return "" if model == "cnn" else sha256_file(index)
-
-
 def _tags(run: Run, prepared: Prepared, model: str, seed: int) -> dict[str, str]:
     return {
         "model": model,
         "seed": str(seed),
         "dataset": prepared.name,
         "data_sha256": prepared.sha256,
-        "graphs_sha256": _graphs_sha256(run, model),
+        "graphs_sha256": graphs_sha256(run, model),
         "code_sha256": code_sha256(),
         "git_revision": git_revision() or "none",
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", "none"),

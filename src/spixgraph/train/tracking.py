@@ -52,19 +52,6 @@ class TrackedRun:
                 self._client.log_artifact(self.run_id, str(path))
 
 
-def ensure_store(uri: str | None = None) -> None:
-    """Create the database, or reach the server; once, before parallel stages would race for it.
-
-    Raises
-    ------
-    ResourceError
-        If the store cannot be reached.
-    """
-    uri = uri or tracking_uri()
-    with mlflow_errors(uri):
-        load_mlflow().MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
-
-
 @contextmanager
 def training_run(
     experiment: str,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spixgraph.cli import main
 from spixgraph.cli.data_add import add_images
 from spixgraph.errors import InputError
 from spixgraph.io.dataset import load_dataset
@@ -140,3 +141,25 @@ def test_a_manifest_with_splits_is_needed(data, new):
     (data / "manifest.csv").unlink()
     with pytest.raises(InputError, match=r"no manifest\.csv to add to"):
         add_images(data, new, split_by_group=False, seed=0)
+
+
+def test_what_a_stage_makes_is_refused_and_what_dvc_tracks_is_to_be_added(
+    data, new, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("stages: {phantom: {cmd: x, outs: [{path: data, md5: a.dir}]}}")
+
+    def add(status):
+        with pytest.raises(SystemExit) as end:
+            main(["data", "add", "data", str(new)])
+        printed = capsys.readouterr()
+        assert end.value.code == status, printed.err
+        return printed.out + printed.err
+
+    before = (data / "manifest.csv").read_bytes()
+    assert "data is made by the stage phantom" in add(1)
+    assert (data / "manifest.csv").read_bytes() == before
+    lock.write_text("stages: {phantom: {cmd: x, outs: [{path: other, md5: a.dir}]}}")
+    (tmp_path / "data.dvc").touch()
+    assert add(0).endswith("next: dvc add data && dvc repro\n")

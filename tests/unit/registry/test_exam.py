@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,19 @@ import pytest
 from PIL import Image
 
 from spixgraph.cli import main
+from spixgraph.cli import model as model_commands
+from spixgraph.config.params import load_params
 from spixgraph.errors import InputError
 from spixgraph.evaluate.counts import confusion
+from spixgraph.io.dataset import load_splits
 from spixgraph.io.images import open_image
 from spixgraph.io.masks import read_mask
 from spixgraph.predict.bundle import bundle_sha256, load_bundle
 from spixgraph.predict.driver import segment_source
 from spixgraph.registry.exam import TestImage, sit_exam
+from spixgraph.stages.layout import Layout
+from spixgraph.stages.prepare import prepare
+from spixgraph.stages.run import Run
 from tests.toy_bundle import blob_image, write_toy_bundle
 from tests.unit.registry.exams import PASSED
 
@@ -70,6 +77,43 @@ def test_hash_of_the_test_split_is_of_its_pixels_and_truth(data, bundle, tmp_pat
     Image.fromarray(truth).save(changed)
     other = [images(data)[0], TestImage("3", data / "images/3.png", changed)]
     assert sit_exam(bundle, other).test_sha256 != one
+
+
+def test_a_part_of_an_image_is_judged_as_an_image_of_its_own(data, bundle, tmp_path):
+    rows, columns = slice(16, 48), slice(0, 40)
+    whole = images(data)[0]
+    paths = {kind: tmp_path / f"{kind}.png" for kind in ("image", "mask")}
+    for kind, path in paths.items():
+        Image.fromarray(np.asarray(Image.open(getattr(whole, kind)))[rows, columns]).save(path)
+    cut = sit_exam(bundle, [replace(whole, part=(16, 48, 0, 40))])
+    own = sit_exam(bundle, [replace(whole, **paths)])
+    np.testing.assert_array_equal(cut.confusions, own.confusions)
+    assert cut.test_sha256 == own.test_sha256
+    assert cut.megapixels == pytest.approx(32 * 40 / 1e6)
+
+
+@pytest.mark.parametrize(("n_images", "n_excluded"), [(1, 0), (2, 0), (5, 0), (5, 1)])
+def test_the_exam_has_the_test_split_that_training_left_out(
+    tmp_path, monkeypatch, n_images, n_excluded
+):
+    root = tmp_path / "cells"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for seed in range(n_images):
+        pixels = blob_image(160, seed=seed).read(ALL, ALL, ALL)[0, ..., 0]
+        Image.fromarray(pixels).save(root / f"images/{seed}.png")
+        Image.fromarray((pixels > 110).astype(np.uint8)).save(root / f"masks/{seed}.png")
+    first = [item.id for item in load_splits(root, rng=np.random.default_rng(3)).split("test")]
+    settings = {"source": "cells", "seed": 3, "exclude": {"test": first[:n_excluded]}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"prepare": settings}))
+    monkeypatch.chdir(tmp_path)
+    prepared = prepare(Run(Layout(tmp_path), root, load_params(tmp_path / "params.yaml")))
+    wanted = {(item.id, item.part) for item in prepared.split("test")}
+    for dataset in (None, root, Path("cells")):
+        found = model_commands.test_images(dataset)
+        assert {(item.id, item.part) for item in found} == wanted
+        assert all(item.image.is_file() and item.mask.is_file() for item in found)
+    assert (n_images == 1) == any(part for _, part in wanted)
 
 
 def test_no_images_no_exam(bundle):

@@ -11,7 +11,7 @@ import pytest
 
 from spixgraph.errors import InputError, ResourceError
 from spixgraph.mlflow_door import tracking_uri
-from spixgraph.train.tracking import ensure_store, known_run, training_run
+from spixgraph.train.tracking import known_run, training_run
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,9 @@ def workspace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder whose database is made once: its many migrations take seconds."""
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    ensure_store()
+    if not (folder / "mlflow.db").exists():
+        with training_run("first", "first", {}, {}):
+            pass
 
 
 def stored(run_id: str) -> Any:
@@ -113,8 +115,11 @@ def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_a_store_that_is_refused_is_named() -> None:
-    with pytest.raises(ResourceError, match=r"ftp://nowhere.*MLFLOW_TRACKING_URI"):
-        ensure_store("ftp://nowhere")
+    with (
+        pytest.raises(ResourceError, match=r"ftp://nowhere.*MLFLOW_TRACKING_URI"),
+        training_run("cells", "r", {}, {}, uri="ftp://nowhere"),
+    ):
+        pass
 
 
 def test_pictures_must_be_rgb() -> None:
