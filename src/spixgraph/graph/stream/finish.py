@@ -1,4 +1,7 @@
-"""The end of a pass: edges strip by strip, and the final tables."""
+"""The end of a pass: edges, some blocks at a time, and the final tables.
+
+A piece is a run of blocks of one strip, so that memory does not grow with the width of the image.
+"""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +16,21 @@ from spixgraph.graph.blocks.plan import BlockPlan
 from spixgraph.graph.stream.edges import EdgeRows, NodeWindow, edges_to
 from spixgraph.graph.stream.image_plan import ImagePlan
 from spixgraph.graph.stream.region import Region
+from spixgraph.graph.stream.seams import CONTACT_COLUMNS
 from spixgraph.graph.stream.store import Store
+
+PIECE_BLOCKS = 16
+_WINDOW_ROWS = 1 << 15
+"""Contacts that are looked at together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Blocks ``begin:end`` of a strip."""
+
+    strip: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,7 @@ def write_tables(store: Store, plan: ImagePlan, region: Region, workers: int) ->
     plan : ImagePlan
     region : Region
     workers : int
-        Threads, each on the edges of one strip.
+        Threads, each on the edges of one piece.
     """
     totals = Totals(store.records[-1].first[-1], 2 * store.records[-1].contacts[-1])
     n_channels = plan.n_channels
@@ -49,8 +66,8 @@ def write_tables(store: Store, plan: ImagePlan, region: Region, workers: int) ->
         ),
     }
     first_edge = [np.zeros(1, np.int64)]
-    for strip, edges in _all_edges(store, plan, region, workers):
-        first = store.records[strip].first
+    for piece, edges in _all_edges(store, plan, region, workers):
+        first = store.records[piece.strip].first[piece.begin : piece.end + 1]
         nodes = {
             name: store.spool(name).read(first[0], first[-1])
             for name in ("x", "centroid_px", "n_pixels")
@@ -102,19 +119,20 @@ def _z_size(plan: ImagePlan) -> float:
 
 def _all_edges(
     store: Store, plan: ImagePlan, region: Region, workers: int
-) -> Iterator[tuple[int, EdgeRows]]:
-    """Yield the edges that lead to the superpixels of each strip, in order."""
+) -> Iterator[tuple[Piece, EdgeRows]]:
+    """Yield the edges that lead to the superpixels of each piece, in order."""
     scale = offset_scale(plan.blocks, plan.nodes_per_megapixel, _z_size(plan))
 
-    def make(strip: int) -> EdgeRows:
-        first = store.records[strip].first
-        contacts = _contacts_of(store, region, strip)
-        return edges_to(contacts, range(first[0], first[-1]), _nodes(store, region, strip), scale)
+    def make(piece: Piece) -> EdgeRows:
+        first = store.records[piece.strip].first
+        targets = range(first[piece.begin], first[piece.end])
+        contacts = _contacts_of(store, region, piece.strip, targets)
+        return edges_to(contacts, targets, _nodes(store, region, piece), scale)
 
-    waiting: deque[tuple[int, Future[EdgeRows]]] = deque()
+    waiting: deque[tuple[Piece, Future[EdgeRows]]] = deque()
     with ThreadPoolExecutor(workers, "edges") as pool:
-        for strip in range(region.n_strips):
-            waiting.append((strip, pool.submit(make, strip)))
+        for piece in _pieces(region):
+            waiting.append((piece, pool.submit(make, piece)))
             if len(waiting) > workers:
                 oldest, future = waiting.popleft()
                 yield oldest, future.result()
@@ -122,25 +140,41 @@ def _all_edges(
             yield oldest, future.result()
 
 
-def _contacts_of(store: Store, region: Region, strip: int) -> Int64:
-    """All contacts (P, 5) of the superpixels of a strip."""
+def _pieces(region: Region) -> Iterator[Piece]:
+    n_x = len(region.x)
+    for strip in range(region.n_strips):
+        for begin in range(0, n_x, PIECE_BLOCKS):
+            yield Piece(strip, begin, min(begin + PIECE_BLOCKS, n_x))
+
+
+def _contacts_of(store: Store, region: Region, strip: int, targets: range) -> Int64:
+    """All contacts (P, 5) of some superpixels of a strip."""
     spool, records = store.spool("contacts"), store.records
     start, _, _, stop = records[strip].contacts
-    parts: list[Array] = [spool.read(start, stop)]
+    spans = [(start, stop)]
     below, before = strip + 1, strip + len(region.y)
     if below < region.n_strips and region.above(below) == strip:
-        _, start, stop, _ = records[below].contacts
-        parts.append(spool.read(start, stop))
+        spans.append((records[below].contacts[1], records[below].contacts[2]))
     if before < region.n_strips:
-        start, stop, _, _ = records[before].contacts
-        parts.append(spool.read(start, stop))
+        spans.append((records[before].contacts[0], records[before].contacts[1]))
+    parts: list[Array] = [np.empty((0, CONTACT_COLUMNS), np.int64)]
+    for start, stop in spans:
+        for row in range(start, stop, _WINDOW_ROWS):
+            rows = spool.read(row, min(row + _WINDOW_ROWS, stop))
+            ends = rows[:, :2]
+            inside = (ends >= targets.start) & (ends < targets.stop)
+            parts.append(rows[inside.any(axis=1)])
     return np.concatenate(parts)
 
 
-def _nodes(store: Store, region: Region, strip: int) -> NodeWindow:
-    """Node columns of a strip and of those that it touches."""
-    records = [store.records[s] for s in region.touching(strip)]
-    spans = [(record.first[0], record.first[-1]) for record in records]
+def _nodes(store: Store, region: Region, piece: Piece) -> NodeWindow:
+    """Node columns of a piece and of the blocks that it touches."""
+    spans = []
+    for strip in region.touching(piece.strip):
+        more = int(strip == piece.strip)
+        first = store.records[strip].first
+        end = min(piece.end + more, len(region.x))
+        spans.append((first[max(0, piece.begin - more)], first[end]))
     start, stop = np.array(spans, np.int64).T.copy()
 
     def column(name: str) -> Array:

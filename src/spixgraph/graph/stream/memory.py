@@ -16,6 +16,7 @@ import psutil
 from spixgraph.errors import ResourceError
 from spixgraph.graph.blocks.block_graph import node_feature_names
 from spixgraph.graph.blocks.plan import block_plan
+from spixgraph.graph.stream.finish import PIECE_BLOCKS
 from spixgraph.graph.stream.image_plan import ImagePlan, is_small
 from spixgraph.graph.stream.reader import kept_bytes, strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
@@ -141,12 +142,13 @@ def described_bytes(plan: ImagePlan) -> float:
 
 
 def _finish_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
-    """Contacts, windows of nodes and edges of the strips under way; the rows of one."""
-    nodes = _block_px(plan) * len(region.x) * plan.nodes_per_megapixel / 1e6
+    """Contacts, windows of nodes and edges of the pieces under way; the rows of one."""
+    n_blocks = min(PIECE_BLOCKS, len(region.x))
+    nodes = _block_px(plan) * n_blocks * plan.nodes_per_megapixel / 1e6
     edges = nodes * _NODE_EDGES
     n_touching = len(region.touching(region.n_strips // 2))
-    strip = nodes * n_touching * (32 + 8 * plan.n_channels) + edges * (40 + 24 + 4 * 8)
-    return int((workers + 1) * strip + 2 * nodes * _node_bytes(plan))
+    piece = nodes * n_touching * (32 + 8 * plan.n_channels) + edges * (40 + 24 + 4 * 8)
+    return int((workers + 1) * piece + 2 * nodes * _node_bytes(plan))
 
 
 def _node_bytes(plan: ImagePlan) -> int:
