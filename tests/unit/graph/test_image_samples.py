@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError
-from spixgraph.graph.targets import with_targets
 from spixgraph.graph.image_samples import SAMPLES, image_samples, save_taught
 from spixgraph.graph.pixel_samples import PER_NODE, place_names, save_samples
 from spixgraph.graph.region_graph import load_graph, save_graph
 from spixgraph.graph.stream import image_graph, stream_graph
+from spixgraph.graph.targets import with_targets
 from spixgraph.io.images import ArraySource
 
 

@@ -98,8 +98,8 @@ def write_edges(
     """Write gradient, band-pass and curvatures into (4, Z, Y, X) float32, over `unit`.
 
     The curvatures are the eigenvalues of the in-plane Hessian, which tell lines from edges and
-    spots. `once` and `twice` are sums of channels and reach 3 and 1 cells further, `steep` is the sum of
-    their squared gradients, `share` (float32) is one over their number.
+    spots. `once` and `twice` are sums of channels and reach 3 and 1 cells further, `steep` is the
+    sum of their squared gradients, `share` (float32) is one over their number.
     """
     deep = 1 if once.shape[0] > twice.shape[0] else 0
     scale = np.float32(1 / unit)
