@@ -85,4 +85,7 @@ def _at(cells: Sequence[Cell], megapixels: float, figure: Callable[[Cell], float
     if not smaller:
         return None
     points = [(cell["megapixels"], figure(cell)) for cell in smaller]
+    if larger := [cell for cell in done if cell["megapixels"] > megapixels]:
+        (x, y), (x1, y1) = points[-1], (larger[0]["megapixels"], figure(larger[0]))
+        return Figure(y + (y1 - y) / (x1 - x) * (megapixels - x), False)
     return Figure(extrapolated(points, megapixels), False)

@@ -25,9 +25,11 @@ _INTRODUCTION = """# Cost against size
 `make benchmark-cost DATA=path/to/sets` runs the cells that are not known yet and writes this page;
 `ARGS=--quick` tries it all on a small made-up image. One image with its mask is mirrored and tiled
 to the size; each cell is a process of its own, measured after the same on a small image, so that
-all code is loaded. The JSON behind each figure lies in [cost/](cost/). **Figures in brackets were
-not measured at that size: they go on in a line through the two largest sizes that were.** A cell
-that would take more memory or time than allowed is refused, and the limit noted in its JSON.
+all code is loaded. The JSON behind each figure lies in [cost/](cost/); a cell stays on the page
+until it is run again, also where the code has changed since. **Figures in brackets were not
+measured at that size: they lie on a line between the sizes next to it, or go on in a line through
+the two largest.** A cell that would take more memory or time than allowed is refused, and the limit
+noted in its JSON.
 
 - *Memory* is peak resident memory above the idle process, over all of superpixels, graphs and
   training, or from image file to mask file.

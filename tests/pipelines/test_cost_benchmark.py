@@ -10,6 +10,7 @@ import pytest
 from benchmarks.cost import cells as cost_cells
 from benchmarks.cost.cells import Bench, extrapolated
 from benchmarks.cost.data import edge_of
+from benchmarks.cost.figures import memory_mib
 from benchmarks.cost.page import write_page
 from spixgraph.config.params import load_params
 from spixgraph.files import write_json
@@ -78,6 +79,13 @@ def test_goals_are_judged_by_what_was_measured_or_marked(tmp_path: Path) -> None
         in page
     )
     assert "(64,000)" in page
+
+
+def test_between_two_sizes_a_figure_lies_between_theirs() -> None:
+    cells = [cell("gnn", 1.0, 100, 5), cell("gnn", 4.0, 400, 5)]
+    assert str(memory_mib(cells, 2.0)) == "(200)"
+    assert str(memory_mib(cells, 4.0)) == "400"
+    assert memory_mib(cells, 0.5) is None
 
 
 def test_what_would_take_too_much_is_refused(

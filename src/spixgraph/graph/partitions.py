@@ -99,9 +99,12 @@ class EdgesByTarget:
     ----------
     edge_index : (2, E) int64
         (source, target), sorted by target; read once here to learn where targets begin.
+    cached_chunks : int
+        Pieces of 65,536 edges, 1 MiB, that are kept; few where places are asked for at random.
     """
 
-    def __init__(self, edge_index: StoredArray) -> None:
+    def __init__(self, edge_index: StoredArray, *, cached_chunks: int = _CACHED_CHUNKS) -> None:
+        self._cached_chunks = cached_chunks
         self._stored = edge_index
         self._n = edge_index.shape[1]
         chunks = getattr(edge_index, "chunks", (2, _CHUNK_ROWS))
@@ -128,7 +131,7 @@ class EdgesByTarget:
     def _chunk(self, k: int) -> Int64:
         if k not in self._cache:
             self._cache[k] = self._read(k)
-            if len(self._cache) > _CACHED_CHUNKS:
+            if len(self._cache) > self._cached_chunks:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(k)
         return self._cache[k]

@@ -9,6 +9,7 @@ from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, write_json
+from spixgraph.graph.stream.memory import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
@@ -131,6 +132,7 @@ def fit_model(
             others, their_pixels = make_graphs_of_other_sizes(run, train, factors, folder)
             graphs = graphs * len(factors) + others
             pixels = pixels * len(factors) + their_pixels
+            give_back()  # what making graphs took
         return train_node_net(
             model, graphs, val_graphs, settings, samples=(pixels, val_pixels), **common
         )

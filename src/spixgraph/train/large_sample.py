@@ -28,6 +28,7 @@ from spixgraph.train.node_sample import (
 from spixgraph.train.window import nearest_nodes
 
 _NOISE_ROWS = 65_536
+_CACHED_CHUNKS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +183,6 @@ def learned_sample(
         own=own if pixels is not None else None,
         area=(annotated * graph.n_pixels).astype(np.float32),
         place=np.asarray(graph.centroid_px[:]).astype(np.float32),
-        edges=EdgesByTarget(graph.edge_index),
+        edges=EdgesByTarget(graph.edge_index, cached_chunks=_CACHED_CHUNKS),
         parts=parts.StoredParts(Path(mkdtemp(dir=folder)), made),
     )

@@ -16,6 +16,7 @@ from spixgraph.graph.image_scaling import Scalings, TableSums
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.graph.stored_graph import LearnedGraph, row_chunks
+from spixgraph.graph.stream.memory import give_back
 from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.scratch import scratch_folder
@@ -29,7 +30,7 @@ from spixgraph.train.temperature import fit_temperature
 PairOfSamples: TypeAlias = tuple[Sequence[LearnedPixels], Sequence[LearnedPixels]]
 """Of the training and of the validation graphs."""
 _WIDE_DEGREE = 9.0
-_SAMPLES_AT_ONCE = 8192
+_ROWS_AT_ONCE = 8192
 
 T = TypeVar("T")
 
@@ -161,6 +162,7 @@ def train_node_net(
             nodes_per_step=params.nodes_per_step,
             folder=folder,
         )
+        give_back()  # what reading and standardising took
         fitted = fit(
             lesson,
             params,
@@ -224,13 +226,13 @@ class _Rows:
 def _tables(graphs: Sequence[LearnedGraph], name: str) -> Iterator[Float32]:
     """Read one table of all graphs in pieces."""
     for graph in graphs:
-        yield from row_chunks(getattr(graph, name))
+        yield from row_chunks(getattr(graph, name), n_rows=_ROWS_AT_ONCE)
 
 
 def _known_rows(pixels: LearnedPixels) -> Iterator[Float32]:
     """Read the annotated pixels, (rows, P) at a time."""
-    values = row_chunks(pixels.values, n_rows=_SAMPLES_AT_ONCE)
-    classes = row_chunks(pixels.classes, n_rows=_SAMPLES_AT_ONCE)
+    values = row_chunks(pixels.values, n_rows=_ROWS_AT_ONCE)
+    classes = row_chunks(pixels.classes, n_rows=_ROWS_AT_ONCE)
     for some, of_class in zip(values, classes, strict=True):
         yield some[of_class != NOT_ANNOTATED].astype(np.float32)
 
