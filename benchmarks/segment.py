@@ -146,7 +146,7 @@ def main() -> None:
     text = report(*answer, load)
     click.echo(text)
     if args.page is not None:
-        asked = f"`python -m benchmarks.segment IMAGE --size {args.size} {' '.join(options)}`"
+        asked = f"`python -m benchmarks.segment IMAGE --size {args.size} {' '.join(options[:2])}`"
         about = " ".join((__doc__ or "").split("\n\n")[2].split())
         args.page.write_text(f"# Segmenting a large image\n\n{asked}\n\n{about}\n\n{text}")
 
