@@ -1,25 +1,28 @@
-"""Measure `segment` from file to file: processor time by step, wall time, peak memory.
+"""Measure the command `spixgraph segment` from file to file: time by step, peak memory.
 
-    python benchmarks/segment.py IMAGE [--size 8192] [--workers 2] [--nodes 3000] [--no-decoder]
+    python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
 has the default shape (6 layers of 64) and random weights: what it says is noise, which is the worst
-case for the masks, and what it takes is what a trained one takes.
+case for the masks, and what it takes is what a trained one takes. The command runs in a process of
+its own in which torch cannot be imported, after one on a small image that has compiled all code.
 """
 
 import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import tifffile
 import torch
 
-from benchmarks.engine.mosaic import mosaic
+from benchmarks.engine.mosaic import write_mosaic
 from spixgraph.config.recipe import BasinParams, GraphRecipe
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
@@ -28,15 +31,16 @@ from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.graph.stream import image_graph
 from spixgraph.io.images import ArraySource, open_image
 from spixgraph.nets.build import build_node_net
-from spixgraph.predict.bundle import load_bundle
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.memory import memory_contract
-from spixgraph.predict.model import NodeModel, open_model
-from spixgraph.predict.steps import Steps
-from spixgraph.predict.stream import segment_to_file
-from spixgraph.resources import PeakMemory
 
 HIDDEN, LAYERS = 64, 6
+_COMMAND = """
+import sys
+sys.modules["torch"] = None
+from spixgraph.cli import main
+main(sys.argv[1:])
+"""
 
 
 class Untrained:
@@ -84,8 +88,8 @@ def make_model(
     members: int = 1,
     hidden: int = HIDDEN,
     layers: int = LAYERS,
-) -> NodeModel:
-    """Write a bundle with random weights and open it."""
+) -> None:
+    """Write a bundle with random weights."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
     trained = Untrained(
         ArraySource(pixels[None, ..., None]), nodes,
@@ -106,46 +110,38 @@ def make_model(
         data_sha256="0" * 64,
         code_sha256="0" * 64,
     )
-    return open_model(load_bundle(folder), device="cpu", threads=2)
 
 
-class CpuSteps(Steps):
-    """Processor time by step, too."""
-
-    def __init__(self) -> None:
-        super().__init__(self._start)
-        self._last: tuple[str, float] | None = None
-        self.cpu: dict[str, float] = {}
-
-    def _start(self, name: str | None) -> None:
-        now = time.process_time()
-        if self._last is not None:
-            self.cpu[self._last[0]] = now - self._last[1]
-        self._last = None if name is None else (name, now)
-
-    def stop(self) -> None:
-        """End the last step."""
-        self._start(None)
-
-
-def measure(run: Callable[[CpuSteps], Any], n_pixels: int) -> None:
-    """Print one table."""
-    steps = CpuSteps()
-    with PeakMemory() as memory:
-        done = run(steps)
-        steps.stop()
-    wall, cpu = sum(steps.seconds.values()), sum(steps.cpu.values())
-    click.echo("| step | processor ns/px | wall ns/px |\n|---|---|---|")
-    for name, seconds in [*steps.cpu.items(), ("all", cpu)]:
-        passed = steps.seconds.get(name, wall)
-        click.echo(f"| {name} | {seconds / n_pixels * 1e9:.1f} | {passed / n_pixels * 1e9:.1f} |")
-    click.echo(
-        f"\n{n_pixels / 1e6:.0f} megapixels, {done.n_regions:,} superpixels: "
-        f"{n_pixels / wall / 1e6:.1f} MP/s wall, {n_pixels / cpu / 1e6:.1f} MP/s per processor\n"
-        f"peak {memory.peak_rss_bytes / 2**20:.0f} MiB, idle "
-        f"{memory.baseline_rss_bytes / 2**20:.0f} MiB, predicted "
-        f"{done.plan.peak_bytes / 2**20:.0f} MiB\n{done.plan}"
+def command(
+    image: Path, out: Path, model: Path, options: list[str]
+) -> tuple[dict[str, Any], float]:
+    """Run `spixgraph segment`; return its summary and its processor seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    arguments = ["segment", str(image), str(out), "--model", str(model), "--json", *options]
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *arguments], stdout=subprocess.PIPE, check=True
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(done.stdout), cpu
+
+
+def report(found: dict[str, Any], cpu: float, load: float) -> str:
+    """Say what a run took, in Markdown."""
+    n, wall = found["n_pixels"], sum(found["seconds"].values())
+    lines = ["| step | seconds | ns per pixel |", "| --- | ---: | ---: |"]
+    lines += [f"| {k} | {v:.1f} | {v / n * 1e9:.1f} |" for k, v in found["seconds"].items()]
+    return "\n".join([
+        f"{n / 1e6:,.0f} megapixels, {found['n_regions']:,} superpixels: "
+        f"**{n / wall / 1e6:.1f} megapixels/s** ({wall:.1f} s), {cpu / n * 1e9:.0f} processor ns "
+        f"per pixel with the start of the process; load {load:.1f} on {os.cpu_count()} cores "
+        "before it began.",
+        f"Peak of the process **{found['peak_bytes'] / 2**20:,.0f} MiB**, all in all; predicted "
+        f"{found['predicted_peak_bytes'] / 2**20:,.0f} MiB.",
+        "",
+        *lines,
+        "",
+    ])  # fmt: skip
 
 
 def main() -> None:
@@ -156,23 +152,27 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nodes", type=float, default=3000.0)
     parser.add_argument("--no-decoder", action="store_true")
-    parser.add_argument("--max-bytes", type=int)
+    parser.add_argument("--max-memory", help="as for spixgraph segment")
+    parser.add_argument("--page", type=Path, help="Markdown file to write")
     args = parser.parse_args()
     with open_image(args.image) as source:
         pixels = source.read(slice(0, 1), slice(None), slice(None))[0, ..., 0]
+    options = ["--workers", str(args.workers), "--device", "cpu"]
+    options += ["--max-memory", args.max_memory] if args.max_memory else []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tifffile.imwrite(folder / "i.tif", mosaic(pixels, args.size), tile=(512, 512))
-        model = make_model(folder / "b", pixels, args.nodes, decoder=not args.no_decoder)
-        segment_to_file(ArraySource(pixels[None, ..., None]), model, folder / "warm.tif")
-        with open_image(folder / "i.tif") as image:
-            measure(
-                lambda steps: segment_to_file(
-                    image, model, folder / "m.tif", workers=args.workers,
-                    max_bytes=args.max_bytes, steps=steps,
-                ),
-                args.size**2,
-            )  # fmt: skip
+        model = folder / "b"
+        make_model(model, pixels, args.nodes, decoder=not args.no_decoder)
+        for file, size in (("small", 700), ("large", args.size)):
+            write_mosaic(pixels, size, folder / f"{file}.tif")
+            load = os.getloadavg()[0]
+            answer = command(folder / f"{file}.tif", folder / "m.tif", model, options)
+    text = report(*answer, load)
+    click.echo(text)
+    if args.page is not None:
+        asked = f"`python -m benchmarks.segment IMAGE --size {args.size} {' '.join(options[:2])}`"
+        about = " ".join((__doc__ or "").split("\n\n")[2].split())
+        args.page.write_text(f"# Segmenting a large image\n\n{asked}\n\n{about}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ SETS = (
     "axon_sem", "axon_tem", "nasa_meltpool_strips", "nist_hesc_colonies", "usiigaci_phase",
     "pyimsegm_ovary", "dsb2018", "plantseg_nuclei3d", "flyem_medulla3d",
 )  # fmt: skip
-COMPARE_MP = (1.0, 4.0)
+COMPARE_MP = (1.0, 4.0, 16.0)
 SCALE_MP = (1.0, 4.0, 16.0, 64.0, 100.0, 400.0, 1000.0, 2000.0)
 _STAGES_MP, _QUICK_MP = 64.0, 0.25
 _OUT = Path("docs/benchmarks")
@@ -60,6 +60,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/engine"), help="for mosaics")
     parser.add_argument("--out", type=Path, default=_OUT, help="for the page")
     parser.add_argument("--only", type=_names, default=KINDS, help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--min-mp", type=float, default=0.0, help="smallest image, megapixels")
     parser.add_argument("--max-mp", type=float, default=100.0, help="largest image, megapixels")
     parser.add_argument("--repeats", type=int, default=5, help="of small images")
     parser.add_argument("--images", type=int, default=4, help="of each set, for the ceiling")
@@ -97,11 +98,11 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
     present = [folder for folder in folders if folder.is_dir()]
     for kind in options.only:
         if kind == "compare":
-            sizes = [mp for mp in options.compare_mp if mp <= options.max_mp]
+            sizes = _wanted(options, options.compare_mp)
             turns = range(options.repeats)
             yield from (partial(bench.compare, mp, turn) for mp in sizes for turn in turns)
         elif kind == "scale":
-            yield from (partial(bench.scale, mp) for mp in options.scale_mp if mp <= options.max_mp)
+            yield from (partial(bench.scale, mp) for mp in _wanted(options, options.scale_mp))
         elif kind == "stages":
             yield partial(bench.stages, min(_STAGES_MP, options.max_mp))
         elif kind == "ceiling":
@@ -109,6 +110,10 @@ def _cells(options: argparse.Namespace) -> Iterator[Callable[[], object]]:
         else:
             drawn = [folder for folder in present if folder.name in SOURCES]
             yield from (partial(_picture, options, folder) for folder in drawn)
+
+
+def _wanted(options: argparse.Namespace, sizes: Sequence[float]) -> list[float]:
+    return [mp for mp in sizes if options.min_mp <= mp <= options.max_mp]
 
 
 def _picture(options: argparse.Namespace, folder: Path) -> None:

@@ -26,6 +26,7 @@ from spixgraph.predict.outputs import Results, class_areas
 from spixgraph.predict.steps import Steps
 from spixgraph.predict.stream import Segmented, part_of, segment_to_file
 from spixgraph.predict.whole import segment_whole
+from spixgraph.resources import PeakMemory
 
 _FILE = click.Path(path_type=Path)
 _STEPS = {"graph": "superpixels and graph", "network": "network", "mask": "mask"}
@@ -90,7 +91,7 @@ def segment(
             _require_whole(source.info, bundle, part, limit, resume=resume)
         threads = workers or os.cpu_count() or 1
         network = open_model(bundle, device=device, threads=threads)
-        with progress_bar() as bar:
+        with PeakMemory() as memory, progress_bar() as bar:
             if bundle.recipe.is_streamed:
                 done = _streamed(
                     bar, source, network, results, workers=threads, max_bytes=limit, roi=part,
@@ -104,6 +105,7 @@ def segment(
                     source, network, bundle.card, results, steps=steps
                 )
                 summary = _summary(bundle, source.info, n_regions, n_pixels, steps.seconds)
+    summary["peak_bytes"] = memory.peak_rss_bytes
     if as_json:
         click.echo(canonical_json(summary), nl=False)
     else:
@@ -203,4 +205,5 @@ def _print_summary(summary: dict[str, Any], out: Path) -> None:
         table.add_row(row["name"], f"{row['pixels']:,}", f"{row['fraction']:.1%}", *area)
     Console().print(table)
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in summary["seconds"].items())
-    click.echo(f"{out}: {summary['n_regions']:,} superpixels; {seconds}")
+    peak = f"{summary['peak_bytes'] / 1e6:,.0f} MB of memory at the peak"
+    click.echo(f"{out}: {summary['n_regions']:,} superpixels; {seconds}; {peak}")

@@ -14,6 +14,7 @@ from spixgraph.graph.stream import ImagePlan
 from spixgraph.graph.stream.memory import predicted_bytes, shape_plan
 from spixgraph.graph.stream.reader import strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
+from spixgraph.graph.stream.seams import CONTACT_COLUMNS
 from spixgraph.io.images import ImageInfo, ImageSource
 from spixgraph.io.pyramid import STRIP_PX
 from spixgraph.predict.card import Card
@@ -29,7 +30,9 @@ _EDGES, _VOLUME_EDGES = 6.0, 14.0  # of a node, both directions counted
 _EDGE_BYTES = 100  # of an edge beyond those of an image, while the network runs
 _EDGE_CACHE_BYTES = 32 << 20
 _MAP_BYTES = 24  # workspace of the pixel maps, per pixel of a block
-_LABEL_BYTES_ON_DISK = 0.5
+_DISK_EDGES = {"image": 5.7, "stack": 14.0, "volume": 18.0}
+# Per pixel, compressed: labels at 3000 superpixels per megapixel, masks. These depend on the image.
+_LABEL_BYTES_ON_DISK, _VOLUME_LABEL_BYTES_ON_DISK = 0.14, 0.5
 _MASK_BYTES_ON_DISK = 0.1
 # Of a processor, per pixel and per node: measured once by `benchmarks.segment` with a network of 6
 # layers of 64, not on this machine; half as long or twice as long is likely elsewhere.
@@ -52,7 +55,8 @@ class SegmentPlan:
     graph_bytes, network_bytes, paint_bytes : int
         Peak of each step above that.
     disk_bytes : int
-        Beside the result while it is under way, and the result.
+        Most that is on the disk at one time, the result with it: the tables are counted, how well
+        labels and masks are compressed is a guess.
     seconds : float
         Rough, from constants, for processors of about 3 GHz of which nobody else takes any.
     """
@@ -211,12 +215,26 @@ class _Need:
         return 4 if self._n_pixels < 2**31 else 8
 
     def _disk_bytes(self) -> int:
+        """While tables are made of the spools of the pass, or at the end; whatever is more."""
         blocks, n_channels = self._plan.blocks, self._plan.n_channels
         names = node_feature_names(n_channels, blocks.n_octaves, is_volume=blocks.is_volume)
-        node = 4 * len(names) + 32 + self._n_edges * (16 + 4 * (7 + n_channels))
-        node += 4 * self._n_classes * (1 + self._n_columns)
-        mask = 2 * 4 / 3 * self._planes * _MASK_BYTES_ON_DISK if self._card else 0
-        return int(self._n_nodes * node + self._n_pixels * (_LABEL_BYTES_ON_DISK + mask))
+        node, edges = 4 * len(names) + 32, self._n_disk_edges
+        spools = node + 8 * n_channels + edges / 2 * 8 * CONTACT_COLUMNS
+        tables = node + 4 * n_channels + edges * (16 + 4 * (7 + n_channels))
+        per_pixel = _VOLUME_LABEL_BYTES_ON_DISK if blocks.is_volume else _LABEL_BYTES_ON_DISK
+        graph = self._n_nodes * tables + self._n_pixels * per_pixel * (self._density / 3000) ** 0.5
+        if self._card is None:
+            return int(graph + self._n_nodes * spools)
+        found = 4 * self._n_classes * (1 + self._n_columns) * self._n_nodes
+        masks = 2 * 4 / 3 * self._planes * _MASK_BYTES_ON_DISK * self._n_pixels
+        return int(graph + max(self._n_nodes * spools, found + masks))
+
+    @property
+    def _n_disk_edges(self) -> float:
+        """Edges of a node, both directions counted."""
+        if self._plan.blocks.is_volume:
+            return _DISK_EDGES["volume"]
+        return _DISK_EDGES["stack" if self._region.shape_zyx[0] > 1 else "image"]
 
     @property
     def _n_columns(self) -> int:
