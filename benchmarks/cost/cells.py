@@ -19,7 +19,7 @@ from spixgraph.arrays import Array
 from spixgraph.config.params import Params
 from spixgraph.files import code_sha256, read_json, sha256_json, write_json
 from spixgraph.resources import available_memory_bytes
-from spixgraph.stages.training import code_of
+from spixgraph.stages.trainings import code_of
 from spixgraph.train.node_lesson import samples_per_epoch
 
 log = logging.getLogger("benchmarks.cost")

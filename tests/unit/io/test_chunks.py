@@ -12,6 +12,7 @@ from spixgraph.graph.stream import plan_image
 from spixgraph.graph.stream.reader import StripReader, strip_box
 from spixgraph.graph.stream.region import region_of
 from spixgraph.io import _chunks
+from spixgraph.io._zarr import ZarrSource
 from spixgraph.io.images import ArraySource, BandDigests, open_image
 from tests.unit.graph.stream.images import pixels_of
 
@@ -30,7 +31,8 @@ class CountingStore(LocalStore):
 @pytest.fixture
 def asked(monkeypatch):
     """Count the chunks of all Zarr images that are opened."""
-    opened, counter = zarr.open, Counter()
+    opened = zarr.open
+    counter: Counter[str] = Counter()
     monkeypatch.setattr(CountingStore, "asked", counter)
 
     def counted(path, mode):
@@ -84,6 +86,7 @@ def test_rows_too_large_to_be_kept_are_read_as_asked(tmp_path, asked, monkeypatc
 def test_no_more_is_kept_than_said(tmp_path):
     pixels = pixels_of((1, 300, 90, 1))
     with open_image(write(tmp_path / "i.zarr", pixels, (1, 50, 30)), axes="ZYX") as source:
+        assert isinstance(source, ZarrSource)
         assert source.held_bytes == 2 * 50 * 90
         for y in range(0, 300, 25):
             source.read(slice(0, 1), slice(y, y + 25), slice(0, 90))

@@ -111,11 +111,23 @@ def test_epochs_are_of_like_length(n_graphs: int, wanted: set[int], tmp_path: Pa
     lesson = NodeLesson(
         net, scalings, graphs, graphs[:1], None, augmented=False, device=CPU, folder=tmp_path
     )
-    seen: list[int] = []
-    lesson._loss = lambda net, sample: seen.append(id(sample.x)) or torch.zeros(())  # type: ignore[method-assign,func-returns-value]
-    assert len(list(lesson.losses(np.random.default_rng(0)))) == lesson.n_steps
-    assert 10 <= lesson.n_steps <= 24
-    assert {seen.count(id(sample.x)) for sample in lesson.train} == wanted
+    seen = [number for _, number in steps_of(lesson)]
+    assert 10 <= len(seen) == lesson.n_steps <= 24
+    assert {seen.count(number) for number in range(n_graphs)} == wanted
+
+
+def steps_of(lesson):
+    """Member and graph of each step of an epoch."""
+    members, graphs = lesson.net.members, [id(sample.x) for sample in lesson.train]
+    seen = []
+
+    def note(net, sample):
+        seen.append((members.index(net), graphs.index(id(sample.x))))
+        return torch.zeros(())
+
+    lesson._loss = note
+    assert len(list(lesson.losses(np.random.default_rng(0)))) == len(seen)
+    return seen
 
 
 def test_each_member_of_a_committee_takes_its_own_steps(tmp_path: Path) -> None:
@@ -137,6 +149,10 @@ def test_each_member_of_a_committee_takes_its_own_steps(tmp_path: Path) -> None:
         assert learned == [turn % 2 == 0, turn % 2 == 1]
     assert next(losses, None) is None
     assert lesson.n_steps == 2 * 12
+    lesson.augmented = False
+    first, second = ([g for m, g in steps_of(lesson) if m == member] for member in (0, 1))
+    assert sorted(first) == sorted(second) == sorted([0, 1, 2] * 4)
+    assert first != second
 
 
 def test_decoder_comes_back_from_a_checkpoint(tmp_path: Path) -> None:

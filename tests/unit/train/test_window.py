@@ -32,6 +32,8 @@ def test_it_is_the_graph_between_its_superpixels(lattice):
     seen = draw_window(lattice, 20, np.random.default_rng(3))
     kept = seen.x[:, 0].long()
     assert len(kept) == 20
+    assert seen.pixels is not None
+    assert lattice.pixels is not None
     for ours, whole in (
         (seen.target, lattice.target),
         (seen.area, lattice.area),
