@@ -110,7 +110,8 @@ class LargeSample:
 
     def window(self, n_nodes: int, rng: np.random.Generator) -> Sample:
         """Read what `window.draw_window` would give of the whole graph."""
-        nodes = nearest_nodes(torch.from_numpy(self.place), n_nodes, rng).numpy()
+        place, area = torch.from_numpy(self.place), torch.from_numpy(self.area)
+        nodes = nearest_nodes(place, area, n_nodes, rng).numpy()
         rows, ids = self.edges.into(nodes)
         inside = np.isin(ids[0], nodes)
         part = Partition(

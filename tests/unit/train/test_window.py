@@ -1,5 +1,7 @@
 """A step may see a window of a graph."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +58,11 @@ def test_it_is_compact_and_somewhere_else_each_time(lattice):
 
 def test_a_small_graph_is_seen_whole(lattice):
     assert draw_window(lattice, 108, np.random.default_rng(0)) is lattice
+
+
+def test_it_lies_where_something_is_annotated(lattice):
+    area = torch.zeros(108)
+    area[-1] = 5
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        assert draw_window(replace(lattice, area=area), 9, rng).area.max() == 5
