@@ -3,9 +3,10 @@
     python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default shape (6 layers of 64) and random weights: what it says is noise, which is the worst
-case for the masks, and what it takes is what a trained one takes. The command runs in a process of
-its own in which torch cannot be imported, after one on a small image that has compiled all code.
+has the default shape (6 layers of 64, alone and as the default committee of three) and random
+weights: what it says is noise, which is the worst case for the masks, and what it takes is what a
+trained one takes. The command runs in a process of its own in which torch cannot be imported, after
+one on a small image that has compiled all code.
 """
 
 import argparse
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nodes", type=float, default=3000.0)
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 3], help="one run for each")
     parser.add_argument("--no-decoder", action="store_true")
     parser.add_argument("--max-memory", help="as for spixgraph segment")
     parser.add_argument("--page", type=Path, help="Markdown file to write")
@@ -161,13 +163,17 @@ def main() -> None:
     options += ["--max-memory", args.max_memory] if args.max_memory else []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = folder / "b"
-        make_model(model, pixels, args.nodes, decoder=not args.no_decoder)
         for file, size in (("small", 700), ("large", args.size)):
             write_mosaic(pixels, size, folder / f"{file}.tif")
-            load = os.getloadavg()[0]
-            answer = command(folder / f"{file}.tif", folder / "m.tif", model, options)
-    text = report(*answer, load)
+        parts = []
+        for members in args.members:
+            model = folder / f"b{members}"
+            make_model(model, pixels, args.nodes, decoder=not args.no_decoder, members=members)
+            for file in ("small", "large"):
+                load = os.getloadavg()[0]
+                answer = command(folder / f"{file}.tif", folder / "m.tif", model, options)
+            parts.append(f"## Networks in the committee: {members}\n\n{report(*answer, load)}")
+    text = "\n".join(parts)
     click.echo(text)
     if args.page is not None:
         asked = f"`python -m benchmarks.segment IMAGE --size {args.size} {' '.join(options[:2])}`"
