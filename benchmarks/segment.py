@@ -107,7 +107,7 @@ def make_model(
         classes=[ClassInfo(id=k, name=f"class {k}", colour=c) for k, c in enumerate(colours)],
         pixel_size_um_range=None,
         metrics={},
-        memory=memory_contract(recipe, 1, hidden=hidden),
+        memory=memory_contract(recipe, 1, hidden=hidden, members=members),
         data_sha256="0" * 64,
         code_sha256="0" * 64,
     )

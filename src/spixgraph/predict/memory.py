@@ -13,9 +13,12 @@ _NODE_TABLE_BYTES = 1130.0  # per superpixel: its columns and edges
 _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
 _NODE_BYTES = (900.0, 75.0)  # per superpixel, and per superpixel and hidden channel, while it runs
+_MEMBER_BYTES = 16.0  # per superpixel and hidden channel, of each further network of a committee
 
 
-def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -> MemoryContract:
+def memory_contract(
+    recipe: GraphRecipe, n_channels: int, *, hidden: int = 64, members: int = 1
+) -> MemoryContract:
     """Return how the peak of a prediction grows with the pixels.
 
     Parameters
@@ -24,6 +27,8 @@ def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -
     n_channels : int
     hidden : int
         Width of the network.
+    members : int
+        Networks of a committee.
 
     Notes
     -----
@@ -33,7 +38,7 @@ def memory_contract(recipe: GraphRecipe, n_channels: int, *, hidden: int = 64) -
     """
     nodes_per_pixel = recipe.nodes_per_megapixel / 1e6
     node, per_channel = _NODE_BYTES
-    bytes_per_node = node + per_channel * hidden
+    bytes_per_node = node + (per_channel + (members - 1) * _MEMBER_BYTES) * hidden
     pixel, channel = _SLIC_BYTES
     if recipe.is_streamed:
         pixel, channel = _BASIN_BYTES

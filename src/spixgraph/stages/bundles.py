@@ -47,7 +47,12 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
         classes=_classes(run, prepared),
         pixel_size_um_range=_pixel_sizes(prepared),
         metrics=_metrics(run, model, seed),
-        memory=memory_contract(recipe, prepared.n_channels, hidden=trained.build["hidden"]),
+        memory=memory_contract(
+            recipe,
+            prepared.n_channels,
+            hidden=trained.build["hidden"],
+            members=trained.build.get("members", 1),
+        ),
         data_sha256=prepared.sha256,
         code_sha256=code_sha256(),
         documents=[p for name in _DATA_DOCUMENTS if (p := run.source / name).is_file()],

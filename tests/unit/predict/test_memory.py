@@ -72,11 +72,12 @@ def test_prediction_holds_within_a_fifth(tmp_path, recipe, n_channels):
 
 
 def test_many_nodes_make_the_network_the_peak():
-    def slope(nodes, hidden=64):
+    def slope(nodes, hidden=64, members=1):
         slic = SlicParams(nodes_per_megapixel=nodes)
         recipe = GraphRecipe(superpixels=slic, graph=PaperParams())
-        return memory.memory_contract(recipe, 1, hidden=hidden).bytes_per_pixel
+        return memory.memory_contract(recipe, 1, hidden=hidden, members=members).bytes_per_pixel
 
     assert slope(500) == slope(2000)
     assert slope(20_000) > slope(10_000) > slope(2000)
     assert slope(20_000, hidden=128) > 1.6 * slope(20_000)
+    assert slope(20_000, members=5) > slope(20_000, members=3) > slope(20_000)
