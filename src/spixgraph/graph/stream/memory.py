@@ -45,6 +45,7 @@ _CODE_BYTES = 64 << 20
 """Compiled code, loaded by the first run of a process."""
 _NODE_EDGES = 6
 _PLAN_FIXED_BYTES = 4 << 20
+_PASS_FIXED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
     strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
     contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
     blocks = workers * thread_bytes(plan, region) + window(workers) * described_bytes(plan)
-    return int(strips + blocks + contacts)
+    return int(_PASS_FIXED_BYTES + strips + blocks + contacts)
 
 
 def thread_bytes(plan: ImagePlan, region: Region) -> float:
