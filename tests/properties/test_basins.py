@@ -75,12 +75,13 @@ def test_gradient_basins_sums_and_contacts_match_the_slow_twins(tile_halo, block
     assert _contacts(graph) == contacts_slow(labels, gradient)
 
 
-def plan_of(tile, halo, *, block_px=512, merge_cost=0.0, weights=None):
+def plan_of(tile, halo, *, block_px=512, merge_cost=0.0, compactness=0.0, weights=None):
     """A plan for one block, and the size of the block."""
     z, y, x = (n - 2 * h for n, h in zip(tile.shape[1:], halo, strict=True))
     block = (64, 64, 64) if halo[0] else (1, block_px, block_px)
     grid = BarrierGrid((z, y, x), block, halo[0] > 0)
-    return BasinPlan(grid, weights or (1.0,) * len(tile), merge_cost), (z, y, x)
+    weights = weights or (1.0,) * len(tile)
+    return BasinPlan(grid, weights, merge_cost, compactness), (z, y, x)
 
 
 def _contacts(graph):
@@ -118,11 +119,11 @@ def test_a_block_inside_a_wider_tile_is_the_same(tile_halo):
     np.testing.assert_array_equal(found, find_basins(tile, halo, shape, plan, Workspace()).labels)
 
 
-@given(tiles(), st.floats(0, 40))
+@given(tiles(), st.floats(0, 40), st.sampled_from([0.0, 0.7, 2.0]))
 @quick
-def test_superpixels_match_the_slow_twin(tile_halo, log_cost):
+def test_superpixels_match_the_slow_twin(tile_halo, log_cost, compactness):
     tile, halo = tile_halo
-    plan, shape = plan_of(tile, halo, merge_cost=2.0**log_cost)
+    plan, shape = plan_of(tile, halo, merge_cost=2.0**log_cost, compactness=compactness)
     found = find_basins(tile, halo, shape, plan, Workspace())
     graph, basins = found.graph, found.labels
     region, _, count, total = merge_slow(
@@ -130,6 +131,7 @@ def test_superpixels_match_the_slow_twin(tile_halo, log_cost):
         graph.regions.total[: graph.n_regions],
         {pair: border[:2] for pair, border in _contacts(graph).items()},
         plan.merge_cost,
+        compactness,
     )
     inside = tuple(slice(3, -3) if h else slice(None) for h in halo)
     once = found.once[(slice(None), *inside)]
@@ -156,9 +158,9 @@ def region_graphs(draw):
     return n_pixels, mean * n_pixels[:, None], contacts
 
 
-@given(region_graphs(), st.floats(0, 40))
+@given(region_graphs(), st.floats(0, 40), st.sampled_from([0.0, 0.7, 2.0]))
 @settings(max_examples=300, deadline=None)
-def test_merging_of_any_graph_matches_the_slow_twin(region_graph, log_cost):
+def test_merging_of_any_graph_matches_the_slow_twin(region_graph, log_cost, compactness):
     n_pixels, total, contacts = region_graph
     work = Workspace()
     regions, rows = work.regions(2), work.contacts("contacts", len(contacts))
@@ -167,8 +169,8 @@ def test_merging_of_any_graph_matches_the_slow_twin(region_graph, log_cost):
     rows.key[:] = [u << 16 | v for u, v in contacts]
     rows.border[:] = [sides << 40 | steep for sides, steep in contacts.values()]
     graph = BasinGraph(regions, rows, len(n_pixels), len(contacts))
-    n_regions = merge_basins(graph, 2.0**log_cost, work)
-    wanted, left, _, _ = merge_slow(n_pixels, total, contacts, 2.0**log_cost)
+    n_regions = merge_basins(graph, 2.0**log_cost, compactness, work)
+    wanted, left, _, _ = merge_slow(n_pixels, total, contacts, 2.0**log_cost, compactness)
     assert regions.parent[: len(n_pixels)].tolist() == wanted
     assert n_regions == len(set(wanted))
     assert {pair: border[:2] for pair, border in _contacts(graph).items()} == left
@@ -190,7 +192,7 @@ def plans(draw):
     pixels = rng.integers(0, steps, shape).astype(np.uint8)
     merge_cost = 2.0 ** draw(st.integers(10, 34))
     weights = tuple([1.0, 0.7, 0.3][: shape[3]])
-    plan = BasinPlan(BarrierGrid(shape[:3], block, is_volume), weights, merge_cost)
+    plan = BasinPlan(BarrierGrid(shape[:3], block, is_volume), weights, merge_cost, draw(st.floats(0, 2)))
     return pixels, plan
 
 

@@ -96,7 +96,7 @@ def contacts_slow(labels, gradient):
     return found
 
 
-def cost_slow(u, v, count, total, border):
+def cost_slow(u, v, count, total, border, compactness):
     """Cost of merging two regions, in float32 as the kernel."""
     f = np.float32
     mean_u, mean_v = ([f(t * (1.0 / count[i])) for t in total[i]] for i in (u, v))
@@ -106,10 +106,11 @@ def cost_slow(u, v, count, total, border):
     for a, b in zip(mean_u[:-1], mean_v[:-1], strict=True):
         apart = apart + (a - b) * (a - b)
     n_u, n_v = f(count[u]), f(count[v])
-    return f(n_u * n_v / (n_u + n_v)) * apart
+    weight = f(n_u * n_v / (n_u + n_v))
+    return weight * apart * (f(1) + f(compactness) * np.sqrt(weight) / f(border[0]))
 
 
-def merge_slow(count, total, contacts, merge_cost):
+def merge_slow(count, total, contacts, merge_cost, compactness):
     """Merge regions as told in `merging`.
 
     Return the region of each basin, contacts, and size and sums of each region.
@@ -121,7 +122,7 @@ def merge_slow(count, total, contacts, merge_cost):
     for level in range(N_LEVELS):
         limit = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
         for _ in range(MAX_ROUNDS):
-            into = _one_round(count, total, contacts, limit)
+            into = _one_round(count, total, contacts, limit, compactness)
             if not into:
                 break
             region = [into.get(r, r) for r in region]
@@ -134,11 +135,11 @@ def merge_slow(count, total, contacts, merge_cost):
     return region, contacts, count, total
 
 
-def _one_round(count, total, contacts, limit):
+def _one_round(count, total, contacts, limit, compactness):
     """Return who merges into whom."""
     best: dict[int, tuple[np.float32, int, int]] = {}
     for (u, v), border in contacts.items():
-        key = (cost_slow(u, v, count, total, border), u, v)
+        key = (cost_slow(u, v, count, total, border, compactness), u, v)
         for i in (u, v):
             best[i] = min(best.get(i, key), key)
     pairs = {(u, v) for cost, u, v in best.values() if cost < limit and best[u] == best[v]}

@@ -131,6 +131,20 @@ def test_small_blocks_round_gradients_less_and_volumes_not_at_all():
     assert [BasinPlan(grid, (1.0,), 0.0).flatness for grid in grids] == [0.4, 0.2, 0]
 
 
+def test_superpixels_of_smooth_images_are_compact_and_those_of_rough_ones_are_not():
+    rng = np.random.default_rng(0)
+    coarse = np.kron(rng.random((5, 5)), np.ones((40, 40)))[None, ..., None].astype(np.float32)
+    noise = rng.random(coarse.shape).astype(np.float32)
+    plans = [
+        make_plan(ImageLevels(image), nodes_per_megapixel=1000)
+        for image in (coarse, 0.5 * coarse + 0.5 * noise, noise, np.zeros_like(coarse))
+    ]
+    smooth, grainy, rough, flat = (plan.compactness for plan in plans)
+    assert 2 >= smooth > grainy > rough > 0
+    assert rough < 0.1
+    assert flat == 0
+
+
 def test_bad_arguments_are_refused():
     image = smooth_noise((1, 9, 9, 1))
     with pytest.raises(InputError, match="float32"):

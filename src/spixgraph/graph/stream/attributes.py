@@ -22,6 +22,7 @@ def params_of(plan: ImagePlan, region: Region) -> dict[str, Any]:
         "block_zyx": list(basins.grid.block_zyx),
         "box_zyx": [[s.start, s.stop] for s in region.box],
         "channel_weights": list(basins.channel_weights),
+        "compactness": basins.compactness,
         "dtype": plan.info.dtype.name,
         "image_shape_zyxc": list(plan.info.shape_zyxc),
         "is_volume": basins.grid.is_volume,
@@ -47,7 +48,8 @@ def plan_of(params: dict[str, Any]) -> ImagePlan:
     )
     z, y, x = params["block_zyx"]
     grid = BarrierGrid((shape[0], shape[1], shape[2]), (z, y, x), params["is_volume"])
-    basins = BasinPlan(grid, tuple(params["channel_weights"]), params["merge_cost"])
+    weights, cost = tuple(params["channel_weights"]), params["merge_cost"]
+    basins = BasinPlan(grid, weights, cost, params["compactness"])
     blocks = BlockPlan(basins, params["z_step"], params["n_octaves"])
     return ImagePlan(info, params["nodes_per_megapixel"], np.array(params["limits"]), blocks)
 

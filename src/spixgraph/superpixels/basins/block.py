@@ -207,7 +207,9 @@ def _smooth(source: UInt16, skip: tuple[int, int], out: UInt16, work: Workspace,
     smooth_yx(source, skip_z, skip[1], work.array("line", (out.shape[2] + 4,), np.uint16), out)
 
 
-def merge_basins(graph: BasinGraph, merge_cost: float, work: Workspace) -> int:
+def merge_basins(
+    graph: BasinGraph, merge_cost: float, compactness: float, work: Workspace
+) -> int:
     """Merge in place up to `merge_cost`; return the number of regions left.
 
     ``graph.regions.parent`` becomes, for each basin, the one that stands for its region.
@@ -219,6 +221,7 @@ def merge_basins(graph: BasinGraph, merge_cost: float, work: Workspace) -> int:
         graph.regions,
         graph.n_regions,
         float(merge_cost),
+        np.float32(compactness),
         work.contacts("aside", n),
         work.array("table", (4 << n.bit_length(),), np.uint64),
         work.array("alive", (MAX_REGIONS,), np.int32),
@@ -260,7 +263,7 @@ def label_block(
         What the superpixels were made from; workspace.
     """
     basins = find_basins(tile, begin_zyx, shape_zyx, plan, work)
-    merge_basins(basins.graph, plan.merge_cost, work)
+    merge_basins(basins.graph, plan.merge_cost, plan.compactness, work)
     regions, n_basins = basins.graph.regions, basins.graph.n_regions
     labels = np.empty(shape_zyx, np.uint16)
     spread_labels(basins.labels.reshape(-1), regions.parent, labels.reshape(-1))

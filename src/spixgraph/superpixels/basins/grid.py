@@ -107,11 +107,14 @@ class BasinPlan:
         Each channel is scaled by its weight, so that noise is alike in all.
     merge_cost : float
         Regions merge as long as that costs less.
+    compactness : float
+        How much more a merge across a short border costs, see `merging`.
     """
 
     grid: BarrierGrid
     channel_weights: tuple[float, ...]
     merge_cost: float
+    compactness: float = 0.0
 
     @property
     def flatness(self) -> float:

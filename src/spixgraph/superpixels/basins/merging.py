@@ -2,7 +2,8 @@
 
 Merging u and v costs ``w (|mean_u - mean_v|² + b excess²)`` with ``w = n_u n_v / (n_u + n_v)``:
 Ward's criterion, plus the excess of the mean gradient along the border over that inside u and v,
-so that texture is no border. A round merges what costs less than a threshold; thresholds rise to
+so that texture is no border. Times ``1 + c sqrt(w) / sides``, c the compactness of the plan, so that
+a short border costs more. A round merges what costs less than a threshold; thresholds rise to
 the merge cost, where rounds go on until nothing merges, so that the number of regions has few
 jumps. No step depends on an order, so a parallel program gives the same regions.
 
@@ -68,7 +69,7 @@ def _set_mean(regions: Regions, i: int) -> None:
 
 
 @kernel
-def _set_cost(contacts: Contacts, row: int, regions: Regions) -> None:
+def _set_cost(contacts: Contacts, row: int, regions: Regions, compactness: np.float32) -> None:
     """Write the cost of a contact into its key."""
     pair = contacts.key[row] & _PAIR
     u, v = pair >> _BITS, pair & _LOW
@@ -82,7 +83,8 @@ def _set_cost(contacts: Contacts, row: int, regions: Regions) -> None:
         step = regions.mean[u, p] - regions.mean[v, p]
         apart += step * step
     n_u, n_v = np.float32(regions.n_pixels[u]), np.float32(regions.n_pixels[v])
-    cost = np.float32(n_u * n_v / (n_u + n_v)) * apart
+    weight = np.float32(n_u * n_v / (n_u + n_v))
+    cost = weight * apart * (np.float32(1) + compactness * np.sqrt(weight) / sides)
     contacts.key[row] = np.uint64(np.float32(cost).view(np.uint32)) << _COST | pair
 
 
@@ -191,6 +193,7 @@ def merge(
     regions: Regions,
     n_regions: int,
     merge_cost: float,
+    compactness: np.float32,
     aside: Contacts,
     table: Array,
     alive: Array,
@@ -202,7 +205,7 @@ def merge(
         regions.parent[i] = i
         _set_mean(regions, i)
     for row in range(n_contacts):
-        _set_cost(contacts, row, regions)
+        _set_cost(contacts, row, regions, compactness)
     n_alive = n_regions
     for level in range(N_LEVELS):
         threshold = np.float32(merge_cost * LEVEL_RATIO ** (level + 1 - N_LEVELS))
@@ -217,7 +220,7 @@ def merge(
             left, moved = _set_aside(contacts, n_contacts, regions, aside)
             n_contacts = _unite(aside, moved, table, contacts, left)
             for row in range(left, n_contacts):
-                _set_cost(contacts, row, regions)
+                _set_cost(contacts, row, regions, compactness)
             if level + 1 < N_LEVELS and n_merged < MIN_MERGED * n_alive:
                 break
     return n_contacts

@@ -36,6 +36,7 @@ TOLERANCE = 0.01
 _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
 _THINNING = 8
+_MOST_COMPACT, _ROUGH = 2.0, 0.15
 _SLOPE = 0.5  # superpixels fall roughly as the root of the merge cost
 _MIN_NOISE, _MIN_WEIGHT = 8, 1 / 8
 
@@ -85,7 +86,7 @@ def make_plan(
     plan = BasinPlan(grid, weights, 0.0)
     sample = _Sample(plan, source, boxes, workers)
     n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
-    return BasinPlan(grid, weights, _find_cost(sample, n_wanted))
+    return BasinPlan(grid, weights, _find_cost(sample, n_wanted), sample.compactness)
 
 
 def cut_boxes(grid: BarrierGrid, sample: list[Box]) -> list[Box]:
@@ -140,12 +141,15 @@ class _Sample:
 
         self._graphs = list(self._map(graph_of, boxes))
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
+        self.compactness = 0.0 if plan.grid.is_volume else _compactness(self._graphs)
 
     def count(self, merge_cost: float, thinning: int) -> float:
         """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
 
         def count_one(graph: BasinGraph) -> int:
-            return merge_basins(graph.load(self._work()), merge_cost, self._work())
+            return merge_basins(
+                graph.load(self._work()), merge_cost, self.compactness, self._work()
+            )
 
         some = range(0, self.n_blocks, thinning)
         n_found = sum(self._map(count_one, [self._graphs[i] for i in some]))
@@ -160,6 +164,25 @@ class _Sample:
             self._local.work = Workspace()
         work: Workspace = self._local.work
         return work
+
+
+def _compactness(graphs: list[BasinGraph]) -> float:
+    """Choose how compact superpixels are, by how rough the image is within its basins.
+
+    Rough is the median gradient of the basins over the standard deviation of their means. Where
+    it is small, what is seen is far larger than a pixel and its border may be faint: compact
+    superpixels lose less there. Where it is large, thin things fill the image, and superpixels
+    may be as long as these.
+    """
+    n_pixels = np.concatenate([graph.regions.n_pixels for graph in graphs]).astype(np.float64)
+    total = np.concatenate([graph.regions.total for graph in graphs])
+    mean = total / n_pixels[:, None]
+    spread = mean[:, :-1] - np.average(mean[:, :-1], axis=0, weights=n_pixels)
+    variance = np.average((spread**2).sum(axis=1), weights=n_pixels)
+    rising = mean[:, -1].argsort(kind="stable")
+    middle = np.searchsorted(n_pixels[rising].cumsum(), n_pixels.sum() / 2)
+    rough = mean[rising[middle], -1] / math.sqrt(variance) if variance > 0 else math.inf
+    return round(float(_MOST_COMPACT / (1 + (rough / _ROUGH) ** 4)), 3)
 
 
 def _find_cost(sample: _Sample, n_wanted: float) -> float:
