@@ -192,7 +192,9 @@ def plans(draw):
     pixels = rng.integers(0, steps, shape).astype(np.uint8)
     merge_cost = 2.0 ** draw(st.integers(10, 34))
     weights = tuple([1.0, 0.7, 0.3][: shape[3]])
-    plan = BasinPlan(BarrierGrid(shape[:3], block, is_volume), weights, merge_cost, draw(st.floats(0, 2)))
+    plan = BasinPlan(
+        BarrierGrid(shape[:3], block, is_volume), weights, merge_cost, draw(st.floats(0, 2))
+    )
     return pixels, plan
 
 

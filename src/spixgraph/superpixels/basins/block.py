@@ -207,9 +207,7 @@ def _smooth(source: UInt16, skip: tuple[int, int], out: UInt16, work: Workspace,
     smooth_yx(source, skip_z, skip[1], work.array("line", (out.shape[2] + 4,), np.uint16), out)
 
 
-def merge_basins(
-    graph: BasinGraph, merge_cost: float, compactness: float, work: Workspace
-) -> int:
+def merge_basins(graph: BasinGraph, merge_cost: float, compactness: float, work: Workspace) -> int:
     """Merge in place up to `merge_cost`; return the number of regions left.
 
     ``graph.regions.parent`` becomes, for each basin, the one that stands for its region.

@@ -2,9 +2,9 @@
 
 Merging u and v costs ``w (|mean_u - mean_v|² + b excess²)`` with ``w = n_u n_v / (n_u + n_v)``:
 Ward's criterion, plus the excess of the mean gradient along the border over that inside u and v,
-so that texture is no border. Times ``1 + c sqrt(w) / sides``, c the compactness of the plan, so that
-a short border costs more. A round merges what costs less than a threshold; thresholds rise to
-the merge cost, where rounds go on until nothing merges, so that the number of regions has few
+so that texture is no border. Times ``1 + c sqrt(w) / sides``, c the compactness of the plan, so
+that a short border costs more. A round merges what costs less than a threshold; thresholds rise
+to the merge cost, where rounds go on until nothing merges, so that the number of regions has few
 jumps. No step depends on an order, so a parallel program gives the same regions.
 
 Loops are written so that the processor need not guess: compaction adds a truth value to a counter.
