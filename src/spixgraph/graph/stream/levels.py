@@ -74,8 +74,9 @@ def _fill_integers(pixels: Array, z0: int, y0: int, x0: int, table: Array, out: 
             line = plane[min(max(y0 + y, 0), n_y - 1)]
             for c in range(n_c):
                 levels, to = table[c], out[c, z, y]
-                for x in range(begin, end):
-                    to[x] = levels[line[x0 + x, c]]
+                values, inside = line[x0 + begin :, c], to[begin:end]
+                for x in range(inside.size):
+                    inside[x] = levels[values[x]]
                 _repeat_ends(to, begin, end)
 
 
