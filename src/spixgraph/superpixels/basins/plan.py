@@ -7,7 +7,7 @@ statistics come from a sample that depends on the shape of the image alone.
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import local
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from spixgraph.superpixels.basins.merging import merge
 _MANY_BLOCKS = 64
 _CUT_PX = 3 << 21
 TOLERANCE = 0.01
+_TRUSTED = 0.05
 _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
 _THINNING = 8
@@ -65,7 +66,8 @@ def make_plan(
     Notes
     -----
     The number of superpixels falls as the merge cost rises; the search ends within 1 % of the
-    wanted number in the blocks of a small image, and in parts of a larger one, see `cut_boxes`.
+    wanted number in the blocks of a small image, and in parts of a larger one, see `cut_boxes`;
+    there, the last step from within 5 % is taken as right.
     An image that has fewer basins than wanted superpixels is not merged at all (cost 0), and each
     block holds at least one superpixel: flat images get fewer than wanted, tiny ones more.
 
@@ -129,14 +131,16 @@ class _Sample:
         self, plan: BasinPlan, source: LevelSource, boxes: list[Box], workers: int
     ) -> None:
         self._workers = workers
-        self._local = local()
+        self._idle: SimpleQueue[Workspace] = SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(Workspace())
         self._sizes = [math.prod(box_size(box)) for box in boxes]
         self.n_blocks, self.n_pixels = len(boxes), sum(self._sizes)
 
-        def graph_of(box: Box) -> BasinGraph:
+        def graph_of(box: Box, work: Workspace) -> BasinGraph:
             halo = plan.grid.halo_zyx
             tile = read_with_halo(source, box, halo)
-            return find_basins(tile, halo, box_size(box), plan, self._work()).graph.copy()
+            return find_basins(tile, halo, box_size(box), plan, work).graph.copy()
 
         self._graphs = list(self._map(graph_of, boxes))
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
@@ -144,22 +148,25 @@ class _Sample:
     def count(self, merge_cost: float, thinning: int) -> float:
         """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
 
-        def count_one(graph: BasinGraph) -> int:
-            return merge_basins(graph.load(self._work()), merge_cost, self._work())
+        def count_one(graph: BasinGraph, work: Workspace) -> int:
+            return merge_basins(graph.load(work), merge_cost, work)
 
         some = range(0, self.n_blocks, thinning)
         n_found = sum(self._map(count_one, [self._graphs[i] for i in some]))
         return n_found * self.n_pixels / sum(self._sizes[i] for i in some)
 
     def _map(self, function: Any, items: Iterable[Any]) -> Iterator[Any]:
-        with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(function, items)
+        """Call a function with each item and a workspace that no other thread has."""
 
-    def _work(self) -> Workspace:
-        if not hasattr(self._local, "work"):
-            self._local.work = Workspace()
-        work: Workspace = self._local.work
-        return work
+        def call(item: Any) -> Any:
+            work = self._idle.get()
+            try:
+                return function(item, work)
+            finally:
+                self._idle.put(work)
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from pool.map(call, items)
 
 
 def _find_cost(sample: _Sample, n_wanted: float) -> float:
@@ -167,13 +174,19 @@ def _find_cost(sample: _Sample, n_wanted: float) -> float:
     if sample.n_basins <= n_wanted * (1 + TOLERANCE):
         return 0.0
     start = _MAX_LOG_COST / 2
-    if sample.n_blocks >= _MANY_BLOCKS:
-        start = _search(sample, n_wanted, start, _THINNING)
-    return 2.0 ** _search(sample, n_wanted, start, 1)
+    if sample.n_blocks < _MANY_BLOCKS:
+        return 2.0 ** _search(sample, n_wanted, start, 1)
+    start = _search(sample, n_wanted, start, _THINNING)
+    return 2.0 ** _search(sample, n_wanted, start, 1, trusted=_TRUSTED)
 
 
-def _search(sample: _Sample, n_wanted: float, start: float, thinning: int) -> float:
-    """Find the logarithm of the cost, by Newton steps inside a shrinking interval."""
+def _search(
+    sample: _Sample, n_wanted: float, start: float, thinning: int, trusted: float = 0.0
+) -> float:
+    """Find the logarithm of the cost, by Newton steps inside a shrinking interval.
+
+    From an excess of at most `trusted`, the last step is not counted again.
+    """
     low, high, log_cost = 0.0, _MAX_LOG_COST, start
     best, least = start, math.inf
     for _ in range(_MAX_STEPS):
@@ -184,6 +197,8 @@ def _search(sample: _Sample, n_wanted: float, start: float, thinning: int) -> fl
             break
         low, high = (log_cost, high) if excess > 1 else (low, log_cost)
         log_cost += math.log2(excess) / _SLOPE
+        if least <= trusted:
+            return log_cost
         if not low < log_cost < high:
             log_cost = (low + high) / 2
     return best
