@@ -72,7 +72,7 @@ def count_values(digits: Array) -> Int64:
 
 @kernel
 def _count(digits: Array, counts: Array) -> None:
-    """Count in (C, 2, n): every other value apart, so that equal ones do not wait for each other."""
+    """Count in (C, 2, n): every other value apart, so that equal ones need not wait."""
     for c in range(digits.shape[0]):
         row, even, odd = digits[c], counts[c, 0], counts[c, 1]
         for i in range(0, row.size - 1, 2):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from spixgraph.graph.stream.levels import LevelReader, Levels, count_values
-from spixgraph.io.images import ArraySource
 from spixgraph.io import limits as io_limits
+from spixgraph.io.images import ArraySource
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.superpixels.basins.levels import to_levels
 from tests.unit.graph.stream.images import ALL
