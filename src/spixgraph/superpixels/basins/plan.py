@@ -4,10 +4,10 @@ With the plan in hand every block stands on its own, and the blocks of one plan 
 statistics come from a sample that depends on the shape of the image alone.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -85,9 +85,10 @@ def make_plan(
     boxes = cut_boxes(grid, sample_boxes(source.shape_zyx, spacing_zyx))
     weights = _channel_weights(source, boxes)
     plan = BasinPlan(grid, weights, 0.0)
-    sample = _Sample(plan, source, boxes, workers)
-    n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
-    return BasinPlan(grid, weights, _find_cost(sample, n_wanted))
+    with ThreadPoolExecutor(workers) as pool:
+        sample = _Sample(plan, source, boxes, _Team(pool, workers))
+        n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
+        return BasinPlan(grid, weights, _find_cost(sample, n_wanted))
 
 
 def cut_boxes(grid: BarrierGrid, sample: list[Box]) -> list[Box]:
@@ -124,16 +125,31 @@ def _channel_weights(source: LevelSource, boxes: list[Box]) -> tuple[float, ...]
     return tuple(np.maximum(noise.min() / noise, _MIN_WEIGHT).tolist())
 
 
+class _Team:
+    """Threads with a workspace each, which outlives a call."""
+
+    def __init__(self, pool: ThreadPoolExecutor, workers: int) -> None:
+        self._pool, self._spaces = pool, [Workspace() for _ in range(workers)]
+
+    def map(self, function: Callable[[Any, Workspace], Any], items: Sequence[Any]) -> list[Any]:
+        """Call a function with each item; threads help themselves, items are short work."""
+        found: list[Any] = [None] * len(items)
+        numbers = itertools.count()
+
+        def help_yourself(work: Workspace) -> None:
+            while (i := next(numbers)) < len(items):
+                found[i] = function(items[i], work)
+
+        for done in [self._pool.submit(help_yourself, work) for work in self._spaces]:
+            done.result()
+        return found
+
+
 class _Sample:
     """Basins of the sample blocks, kept so that many merge costs can be tried."""
 
-    def __init__(
-        self, plan: BasinPlan, source: LevelSource, boxes: list[Box], workers: int
-    ) -> None:
-        self._workers = workers
-        self._idle: SimpleQueue[Workspace] = SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(Workspace())
+    def __init__(self, plan: BasinPlan, source: LevelSource, boxes: list[Box], team: _Team) -> None:
+        self._team = team
         self._sizes = [math.prod(box_size(box)) for box in boxes]
         self.n_blocks, self.n_pixels = len(boxes), sum(self._sizes)
 
@@ -142,7 +158,7 @@ class _Sample:
             tile = read_with_halo(source, box, halo)
             return find_basins(tile, halo, box_size(box), plan, work).graph.copy()
 
-        self._graphs = list(self._map(graph_of, boxes))
+        self._graphs: list[BasinGraph] = team.map(graph_of, boxes)
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
 
     def count(self, merge_cost: float, thinning: int) -> float:
@@ -151,22 +167,8 @@ class _Sample:
         def count_one(graph: BasinGraph, work: Workspace) -> int:
             return merge_basins(graph.load(work), merge_cost, work)
 
-        some = range(0, self.n_blocks, thinning)
-        n_found = sum(self._map(count_one, [self._graphs[i] for i in some]))
-        return n_found * self.n_pixels / sum(self._sizes[i] for i in some)
-
-    def _map(self, function: Any, items: Iterable[Any]) -> Iterator[Any]:
-        """Call a function with each item and a workspace that no other thread has."""
-
-        def call(item: Any) -> Any:
-            work = self._idle.get()
-            try:
-                return function(item, work)
-            finally:
-                self._idle.put(work)
-
-        with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(call, items)
+        n_found = sum(self._team.map(count_one, self._graphs[::thinning]))
+        return n_found * self.n_pixels / sum(self._sizes[::thinning])
 
 
 def _find_cost(sample: _Sample, n_wanted: float) -> float:
