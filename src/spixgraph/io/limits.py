@@ -3,7 +3,7 @@
 Why image-wide: limits of a block would make the same tissue look different in two blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,10 +12,21 @@ from spixgraph.errors import InputError
 from spixgraph.io.sample import Slices, sample_boxes
 from spixgraph.io.source import ImageSource, stream_blocks
 
-_BINS = 2**16
+N_VALUES = 2**16
 
 
-def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0.999) -> Float64:
+def count_values(digits: Array) -> Int64:
+    """Count the values 0..65535 in each row of (C, n) unsigned integers."""
+    return np.stack([np.bincount(row, minlength=N_VALUES) for row in digits])
+
+
+def intensity_limits(
+    source: ImageSource,
+    *,
+    low: float = 0.001,
+    high: float = 0.999,
+    count: Callable[[Array], Int64] = count_values,
+) -> Float64:
     """Find two quantiles of each channel over the sample of an image, exactly.
 
     Parameters
@@ -25,6 +36,8 @@ def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0
         once for 8 and 16 bit, twice for floats.
     low, high : float
         Quantiles, 0 <= low < high <= 1.
+    count : callable
+        `count_values`, or one that does the same.
 
     Returns
     -------
@@ -47,9 +60,9 @@ def intensity_limits(source: ImageSource, *, low: float = 0.001, high: float = 0
     """
     if not 0 <= low < high <= 1:
         raise InputError(f"low={low}, high={high} must keep 0 <= low < high <= 1")
-    counts = np.zeros((source.info.n_channels, _BINS), np.int64)
+    counts = np.zeros((source.info.n_channels, N_VALUES), np.int64)
     for keys in _channel_keys(source):
-        counts += _counted(keys >> 16 if keys.dtype == np.uint32 else keys)
+        counts += count(keys >> 16 if keys.dtype == np.uint32 else keys)
     bins, ranks = _find_bins(counts, (low, high))
     if source.info.dtype.kind != "f":
         return bins.astype(np.float64)
@@ -91,11 +104,6 @@ def _float_of_key(keys: Int64) -> Float64:
     return bits.view(np.float32).astype(np.float64)
 
 
-def _counted(digits: Array) -> Int64:
-    """Count the values 0..65535 per row."""
-    return np.stack([np.bincount(row, minlength=_BINS) for row in digits])
-
-
 def _find_bins(counts: Int64, quantiles: tuple[float, float]) -> tuple[Int64, Int64]:
     """Find the bin of each quantile and the rank (from 1) in that bin, both (C, 2)."""
     below = np.cumsum(counts, axis=1)
@@ -107,11 +115,11 @@ def _find_bins(counts: Int64, quantiles: tuple[float, float]) -> tuple[Int64, In
 
 def _lower_digits(source: ImageSource, bins: Int64, ranks: Int64) -> Int64:
     """Find the lower 16 bits of the pixels at `ranks` of the upper bins; second pass."""
-    counts = np.zeros((*bins.shape, _BINS), np.int64)
+    counts = np.zeros((*bins.shape, N_VALUES), np.int64)
     for keys in _channel_keys(source):
         for c, q in np.ndindex(*bins.shape):
             inside = keys[c][keys[c] >> 16 == bins[c, q]]
-            counts[c, q] += np.bincount(inside & 0xFFFF, minlength=_BINS)
+            counts[c, q] += np.bincount(inside & 0xFFFF, minlength=N_VALUES)
     below = np.cumsum(counts, axis=-1)
     digits = [np.searchsorted(below[i], ranks[i]) for i in np.ndindex(*bins.shape)]
     return np.asarray(digits, np.int64).reshape(bins.shape)

@@ -7,7 +7,7 @@ import numpy as np
 from spixgraph.arrays import Array, Float64, ShapeZYX
 from spixgraph.errors import InputError
 from spixgraph.graph.blocks.plan import BlockPlan, block_plan
-from spixgraph.graph.stream.levels import LevelReader, Levels
+from spixgraph.graph.stream.levels import LevelReader, Levels, count_values
 from spixgraph.io.images import ArraySource
 from spixgraph.io.limits import intensity_limits
 from spixgraph.io.sample import SAMPLE_PX, sample_boxes
@@ -109,7 +109,7 @@ def plan_image(
         raise InputError(f"block {block_zyx} must be a multiple of {BAND_ROWS} rows")
     kept = _Sample(source)
     info = source.info
-    limits = intensity_limits(kept)
+    limits = intensity_limits(kept, count=count_values)
     basins = make_plan(
         LevelReader(kept, info, Levels(info.dtype, limits)),
         nodes_per_megapixel=nodes_per_megapixel,

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from spixgraph.arrays import Array, Float64, ShapeZYX
+from spixgraph.arrays import Array, Float64, Int64, ShapeZYX
 from spixgraph.io.images import ArraySource
-from spixgraph.io.limits import read_scaled, scale_factors
+from spixgraph.io.limits import N_VALUES, read_scaled, scale_factors
 from spixgraph.io.source import ImageInfo, ImageSource
 from spixgraph.superpixels.basins.grid import Box
 from spixgraph.superpixels.basins.jit import kernel
@@ -63,6 +63,25 @@ class LevelReader:
         return out
 
 
+def count_values(digits: Array) -> Int64:
+    """Do what `io.limits.count_values` does, three times as fast."""
+    counts = np.zeros((len(digits), 2, N_VALUES), np.int64)
+    _count(digits, counts)
+    return counts.sum(axis=1)
+
+
+@kernel
+def _count(digits: Array, counts: Array) -> None:
+    """Count in (C, 2, n): every other value apart, so that equal ones need not wait."""
+    for c in range(digits.shape[0]):
+        row, even, odd = digits[c], counts[c, 0], counts[c, 1]
+        for i in range(0, row.size - 1, 2):
+            even[row[i]] += 1
+            odd[row[i + 1]] += 1
+        if row.size % 2:
+            even[row[row.size - 1]] += 1
+
+
 @kernel
 def _fill_integers(pixels: Array, z0: int, y0: int, x0: int, table: Array, out: Array) -> None:
     """Look up the levels of integer pixels in a table (C, n)."""
@@ -74,8 +93,9 @@ def _fill_integers(pixels: Array, z0: int, y0: int, x0: int, table: Array, out: 
             line = plane[min(max(y0 + y, 0), n_y - 1)]
             for c in range(n_c):
                 levels, to = table[c], out[c, z, y]
-                for x in range(begin, end):
-                    to[x] = levels[line[x0 + x, c]]
+                values, inside = line[x0 + begin :, c], to[begin:end]
+                for x in range(inside.size):
+                    inside[x] = levels[values[x]]
                 _repeat_ends(to, begin, end)
 
 

@@ -4,10 +4,10 @@ With the plan in hand every block stands on its own, and the blocks of one plan 
 statistics come from a sample that depends on the shape of the image alone.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import local
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,12 @@ from spixgraph.superpixels.basins.merging import merge
 _MANY_BLOCKS = 64
 _CUT_PX = 3 << 21
 TOLERANCE = 0.01
+_TRUSTED = 0.05
 _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
 _THINNING = 8
 _MOST_COMPACT, _ROUGH = 2.0, 0.15
+_ROUGH_GRAPHS = 16
 _SLOPE = 0.5  # superpixels fall roughly as the root of the merge cost
 _MIN_NOISE, _MIN_WEIGHT = 8, 1 / 8
 
@@ -66,7 +68,8 @@ def make_plan(
     Notes
     -----
     The number of superpixels falls as the merge cost rises; the search ends within 1 % of the
-    wanted number in the blocks of a small image, and in parts of a larger one, see `cut_boxes`.
+    wanted number in the blocks of a small image, and in parts of a larger one, see `cut_boxes`;
+    there, the last step from within 5 % is taken as right.
     An image that has fewer basins than wanted superpixels is not merged at all (cost 0), and each
     block holds at least one superpixel: flat images get fewer than wanted, tiny ones more.
 
@@ -84,9 +87,10 @@ def make_plan(
     boxes = cut_boxes(grid, sample_boxes(source.shape_zyx, spacing_zyx))
     weights = _channel_weights(source, boxes)
     plan = BasinPlan(grid, weights, 0.0)
-    sample = _Sample(plan, source, boxes, workers)
-    n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
-    return BasinPlan(grid, weights, _find_cost(sample, n_wanted), sample.compactness)
+    with ThreadPoolExecutor(workers) as pool:
+        sample = _Sample(plan, source, boxes, _Team(pool, workers))
+        n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
+        return BasinPlan(grid, weights, _find_cost(sample, n_wanted), sample.compactness)
 
 
 def cut_boxes(grid: BarrierGrid, sample: list[Box]) -> list[Box]:
@@ -123,47 +127,51 @@ def _channel_weights(source: LevelSource, boxes: list[Box]) -> tuple[float, ...]
     return tuple(np.maximum(noise.min() / noise, _MIN_WEIGHT).tolist())
 
 
+class _Team:
+    """Threads with a workspace each, which outlives a call."""
+
+    def __init__(self, pool: ThreadPoolExecutor, workers: int) -> None:
+        self._pool, self._spaces = pool, [Workspace() for _ in range(workers)]
+
+    def map(self, function: Callable[[Any, Workspace], Any], items: Sequence[Any]) -> list[Any]:
+        """Call a function with each item; threads help themselves, items are short work."""
+        found: list[Any] = [None] * len(items)
+        numbers = itertools.count()
+
+        def help_yourself(work: Workspace) -> None:
+            while (i := next(numbers)) < len(items):
+                found[i] = function(items[i], work)
+
+        for done in [self._pool.submit(help_yourself, work) for work in self._spaces]:
+            done.result()
+        return found
+
+
 class _Sample:
     """Basins of the sample blocks, kept so that many merge costs can be tried."""
 
-    def __init__(
-        self, plan: BasinPlan, source: LevelSource, boxes: list[Box], workers: int
-    ) -> None:
-        self._workers = workers
-        self._local = local()
+    def __init__(self, plan: BasinPlan, source: LevelSource, boxes: list[Box], team: _Team) -> None:
+        self._team = team
         self._sizes = [math.prod(box_size(box)) for box in boxes]
         self.n_blocks, self.n_pixels = len(boxes), sum(self._sizes)
 
-        def graph_of(box: Box) -> BasinGraph:
+        def graph_of(box: Box, work: Workspace) -> BasinGraph:
             halo = plan.grid.halo_zyx
             tile = read_with_halo(source, box, halo)
-            return find_basins(tile, halo, box_size(box), plan, self._work()).graph.copy()
+            return find_basins(tile, halo, box_size(box), plan, work).graph.copy()
 
-        self._graphs = list(self._map(graph_of, boxes))
+        self._graphs: list[BasinGraph] = team.map(graph_of, boxes)
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
         self.compactness = 0.0 if plan.grid.is_volume else _compactness(self._graphs)
 
     def count(self, merge_cost: float, thinning: int) -> float:
         """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
 
-        def count_one(graph: BasinGraph) -> int:
-            return merge_basins(
-                graph.load(self._work()), merge_cost, self.compactness, self._work()
-            )
+        def count_one(graph: BasinGraph, work: Workspace) -> int:
+            return merge_basins(graph.load(work), merge_cost, self.compactness, work)
 
-        some = range(0, self.n_blocks, thinning)
-        n_found = sum(self._map(count_one, [self._graphs[i] for i in some]))
-        return n_found * self.n_pixels / sum(self._sizes[i] for i in some)
-
-    def _map(self, function: Any, items: Iterable[Any]) -> Iterator[Any]:
-        with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(function, items)
-
-    def _work(self) -> Workspace:
-        if not hasattr(self._local, "work"):
-            self._local.work = Workspace()
-        work: Workspace = self._local.work
-        return work
+        n_found = sum(self._team.map(count_one, self._graphs[::thinning]))
+        return n_found * self.n_pixels / sum(self._sizes[::thinning])
 
 
 def _compactness(graphs: list[BasinGraph]) -> float:
@@ -172,8 +180,9 @@ def _compactness(graphs: list[BasinGraph]) -> float:
     Rough is the median gradient of the basins over the standard deviation of their means. Where
     it is small, what is seen is far larger than a pixel and its border may be faint: compact
     superpixels lose less there. Where it is large, thin things fill the image, and superpixels
-    may be as long as these.
+    may be as long as these. Some graphs are enough.
     """
+    graphs = graphs[:: max(1, len(graphs) // _ROUGH_GRAPHS)]
     n_pixels = np.concatenate([graph.regions.n_pixels for graph in graphs]).astype(np.float64)
     total = np.concatenate([graph.regions.total for graph in graphs])
     mean = total / n_pixels[:, None]
@@ -190,13 +199,19 @@ def _find_cost(sample: _Sample, n_wanted: float) -> float:
     if sample.n_basins <= n_wanted * (1 + TOLERANCE):
         return 0.0
     start = _MAX_LOG_COST / 2
-    if sample.n_blocks >= _MANY_BLOCKS:
-        start = _search(sample, n_wanted, start, _THINNING)
-    return 2.0 ** _search(sample, n_wanted, start, 1)
+    if sample.n_blocks < _MANY_BLOCKS:
+        return 2.0 ** _search(sample, n_wanted, start, 1)
+    start = _search(sample, n_wanted, start, _THINNING)
+    return 2.0 ** _search(sample, n_wanted, start, 1, trusted=_TRUSTED)
 
 
-def _search(sample: _Sample, n_wanted: float, start: float, thinning: int) -> float:
-    """Find the logarithm of the cost, by Newton steps inside a shrinking interval."""
+def _search(
+    sample: _Sample, n_wanted: float, start: float, thinning: int, trusted: float = 0.0
+) -> float:
+    """Find the logarithm of the cost, by Newton steps inside a shrinking interval.
+
+    From an excess of at most `trusted`, the last step is not counted again.
+    """
     low, high, log_cost = 0.0, _MAX_LOG_COST, start
     best, least = start, math.inf
     for _ in range(_MAX_STEPS):
@@ -207,6 +222,8 @@ def _search(sample: _Sample, n_wanted: float, start: float, thinning: int) -> fl
             break
         low, high = (log_cost, high) if excess > 1 else (low, log_cost)
         log_cost += math.log2(excess) / _SLOPE
+        if least <= trusted:
+            return log_cost
         if not low < log_cost < high:
             log_cost = (low + high) / 2
     return best

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from spixgraph.graph.stream.levels import LevelReader, Levels
+from spixgraph.graph.stream.levels import LevelReader, Levels, count_values
+from spixgraph.io import limits as io_limits
 from spixgraph.io.images import ArraySource
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.superpixels.basins.levels import to_levels
@@ -27,6 +28,13 @@ def test_tiles_are_levels_with_the_border_repeated(dtype, start, size):
         for a, n, m in zip(start, size, (3, 20, 30), strict=True)
     ]
     np.testing.assert_array_equal(out, whole[np.ix_(np.arange(2), *index)])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("n", [1, 2, 777])
+def test_values_are_counted_as_numpy_does(dtype, n):
+    digits = np.random.default_rng(0).integers(0, 250, (n, 3)).astype(dtype).T
+    np.testing.assert_array_equal(count_values(digits), io_limits.count_values(digits))
 
 
 def test_the_reader_gives_boxes():
