@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
 
 from spixgraph.arrays import UInt8
+from spixgraph.threads import ahead
 
 TILE_PX = 512
 _SMALLEST_LEVEL_PX = 1024
@@ -113,18 +113,6 @@ def level_shapes(shape_yx: tuple[int, int]) -> list[tuple[int, int]]:
         y, x = shapes[-1]
         shapes.append((-(-y // 2), -(-x // 2)))
     return shapes
-
-
-def ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any]
-) -> Iterator[Any]:
-    """Yield the results of a function in order; each thread works on one ahead of the consumer."""
-    n = pool._max_workers
-    waiting = [pool.submit(function, item) for item in items[:n]]
-    for item in [*items[n:], *[None] * len(waiting)]:
-        yield waiting.pop(0).result()
-        if item is not None:
-            waiting.append(pool.submit(function, item))
 
 
 def mode_of_four(pixels: UInt8) -> UInt8:

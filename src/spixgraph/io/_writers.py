@@ -20,8 +20,9 @@ from PIL import Image
 from zarr.codecs import ZstdCodec
 
 from spixgraph.arrays import NOT_ANNOTATED, PixelSizeUm, ShapeZYX, UInt8
-from spixgraph.io._tiles import TILE_PX, TileRows, ahead
+from spixgraph.io._tiles import TILE_PX, TileRows
 from spixgraph.io.source import stream_blocks
+from spixgraph.threads import ahead
 
 Rgb = tuple[int, int, int]
 ReadBlock = Callable[[slice, slice, slice], UInt8]

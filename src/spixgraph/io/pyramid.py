@@ -20,12 +20,12 @@ from spixgraph.io._tiles import (
     TILE_PX,
     Reduce,
     TileRows,
-    ahead,
     level_shapes,
     mean_of_four,
     mode_of_four,
 )
 from spixgraph.io._writers import Described, Rgb, finish_png, finish_tiff, finish_zarr
+from spixgraph.threads import ahead
 
 __all__ = [
     "CHANNEL_SUFFIXES",

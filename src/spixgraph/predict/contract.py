@@ -18,7 +18,7 @@ from spixgraph.graph.stream.seams import CONTACT_COLUMNS
 from spixgraph.io.images import ImageInfo, ImageSource
 from spixgraph.io.pyramid import STRIP_PX
 from spixgraph.predict.card import Card
-from spixgraph.predict.network import PART_NODES
+from spixgraph.predict.network import PART_NODES, PART_NODES_3D
 from spixgraph.predict.outputs import Results
 
 SMALLEST_PART = 4096
@@ -108,7 +108,7 @@ def plan_segment(
         If one thread and the smallest parts are too much; with the smallest limit that would do.
     """
     need = _Need(source, recipe, card, roi, results or Results(Path("mask.tif")))
-    sizes = [PART_NODES >> k for k in range(5)]
+    sizes = need.part_sizes()
     options = [(n, size) for n in range(workers, 0, -1) for size in sizes]
     for n, size in options:
         plan = need.plan(n, size)
@@ -154,12 +154,18 @@ class _Need:
             self._n_classes if results.needs_shares and results.probabilities is None else 0
         )
 
+    def part_sizes(self) -> list[int]:
+        """List the parts of the graph to choose from, the fastest first."""
+        largest = PART_NODES if self._region.shape_zyx[0] == 1 else PART_NODES_3D
+        n_halvings = max(0, (largest // SMALLEST_PART).bit_length() - 1)
+        return [largest >> k for k in range(n_halvings + 1)]
+
     def plan(self, workers: int, max_nodes: int) -> SegmentPlan:
         """Predict a run."""
         contract = predicted_bytes(
             self._info, nodes_per_megapixel=self._density, workers=workers, roi=self._roi
         )
-        network = self._network_bytes(max_nodes)
+        network = self._network_bytes(workers * max_nodes)
         graph = int(_GRAPH_SHARE * contract.peak)
         kept = self._held + int(_KEPT_OF_GRAPH * graph)
         return SegmentPlan(
@@ -177,10 +183,11 @@ class _Need:
     def _is_decoded(self) -> bool:
         return self._card is not None and self._card.decoder is not None
 
-    def _network_bytes(self, max_nodes: int) -> int:
+    def _network_bytes(self, most_nodes: int) -> int:
+        """Count the parts that are under way, together of at most so many nodes."""
         if self._card is None:
             return 0
-        seen = min(max_nodes, self._n_nodes)
+        seen = min(most_nodes, self._n_nodes)
         cache = min(_EDGE_CACHE_BYTES, 16 * self._n_edges * self._n_nodes)
         node = self._card.memory.bytes_per_node + (self._n_edges - _EDGES) * _EDGE_BYTES
         return int(_NETWORK_BYTES + cache + seen * node)

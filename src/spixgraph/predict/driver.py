@@ -110,7 +110,7 @@ def segment_source(
     tables, found = _tables(graph, model), _Outputs(graph.n_regions, model)
     with steps("network"):
         model = model_of_image(tables, model)
-        run_network(tables, model, found.logits, found.weights)
+        run_network(tables, model, found.logits, found.weights, workers=workers or 1)
     with steps("mask"):
         painted = _painted(source, labels, graph, found, model, workers or 1, shares=shares)
     logits = found.logits / np.float32(model.temperature)

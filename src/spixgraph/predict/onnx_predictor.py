@@ -58,11 +58,16 @@ class OnnxPredictor:
             raise InputError(f"threads must be >= 1, got {threads}")
         if gpu_memory_bytes is not None and gpu_memory_bytes < 1:
             raise InputError(f"gpu_memory_bytes must be >= 1, got {gpu_memory_bytes}")
+        self._path, self._threads = model_path, threads
         self._session = _open_session(model_path, device, threads or 0, gpu_memory_bytes)
         self._inputs = [node.name for node in self._session.get_inputs()]
         widths = [node.shape[1] for node in self._session.get_inputs() if node.name == "nbr"]
         self._width = widths[0] if widths else 8
         self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+
+    def of_one_thread(self) -> "OnnxPredictor":
+        """Open the network once more, on the CPU, for predictions in threads of their own."""
+        return self if self._threads == 1 else OnnxPredictor(self._path, device="cpu", threads=1)
 
     def __call__(self, x: Float32, edge_index: Int64, edge_attr: Float32) -> Float32:
         """Map standardised features to logits; arguments and result as in `outputs`."""

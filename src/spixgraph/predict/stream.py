@@ -270,6 +270,7 @@ class _Run:
             logits,
             weights,
             max_nodes=self._plan.max_nodes,
+            workers=self._plan.workers,
             progress=lambda n: self._progress("network", round(n * share)),
         )
         write_json(self._folder / _DONE, {"n_regions": graph.n_regions})
