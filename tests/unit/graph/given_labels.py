@@ -23,7 +23,7 @@ def graph_of_labels(image: Float32, labels: Int32) -> RegionGraph:
     def given(*block):
         return labels.astype(np.uint16), n, label_block(*block)[2]
 
-    def as_they_are(source):
+    def as_they_are(source, **_):
         return np.array([[0.0, 1.0]] * source.info.n_channels)
 
     with pytest.MonkeyPatch.context() as patched:
