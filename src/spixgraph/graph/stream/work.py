@@ -12,6 +12,7 @@ import numpy as np
 from spixgraph.arrays import Array
 from spixgraph.graph.blocks.block_graph import BlockGraph
 from spixgraph.graph.blocks.describe import describe_block
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.graph.stream.image_plan import ImagePlan
 from spixgraph.graph.stream.joins import (
     Contacts,
@@ -29,6 +30,8 @@ from spixgraph.io.source import ImageSource
 from spixgraph.superpixels.basins.block import Workspace
 from spixgraph.superpixels.basins.grid import Box
 
+_TRIM_BLOCKS = 32
+"""After so many blocks, freed memory is handed back; the heaps of the threads grow otherwise."""
 NODE_COLUMNS = ("x", "centroid_px", "n_pixels", "intensity")
 
 
@@ -94,7 +97,7 @@ class _Pass:
         block_px: int | None,
     ) -> None:
         self._plan, self._region, self._store, self._progress = plan, region, store, progress
-        self._begin = len(store.records)
+        self._begin, self._n_blocks = len(store.records), 0
         self._window = window(workers)
         self._n_buffers = n_buffers(region, workers)
         self._reader = StripReader(
@@ -142,7 +145,7 @@ class _Pass:
 
         def read(strip: int) -> None:
             if strip < end:
-                reads[strip] = self._reading.submit(self._reader.read)
+                reads[strip] = self._reading.submit(self._read, strip)
 
         def next_block() -> tuple[int, BlockGraph]:
             oldest = waiting.popleft()
@@ -165,6 +168,13 @@ class _Pass:
         while waiting:
             yield next_block()
 
+    def _read(self, strip: int) -> tuple[Array, Box]:
+        """Read the next strip; in the thread that reads."""
+        pixels = self._reader.read()
+        if strip == self._begin:
+            give_back()  # tiles that the source has kept since the plan made room for others
+        return pixels
+
     def _describe(self, pixels: Array, box: Box, strip: int, k: int) -> BlockGraph:
         """Describe one block; in a thread."""
         if not hasattr(self._thread, "work"):
@@ -185,6 +195,9 @@ class _Pass:
         strip.left = left_of(self._region, k, block, first)
         if len(strip.joined) > self._window:
             strip.joined[-self._window - 1].result()
+        self._n_blocks += 1
+        if self._n_blocks % _TRIM_BLOCKS == 0:
+            give_back()
 
     def _join(
         self,
