@@ -4,7 +4,6 @@ What is counted are the buffers of each phase; factors per pixel of a block are 
 workspaces of `basins.block` and `blocks.describe`, measured.
 """
 
-import ctypes
 import logging
 import math
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from spixgraph.errors import ResourceError
 from spixgraph.graph.blocks.block_graph import node_feature_names
 from spixgraph.graph.blocks.plan import block_plan
 from spixgraph.graph.stream.finish import PIECE_BLOCKS
+from spixgraph.graph.stream.heap import give_back as give_back
 from spixgraph.graph.stream.image_plan import ImagePlan, is_small
 from spixgraph.graph.stream.reader import kept_bytes, strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
@@ -157,13 +157,6 @@ def _node_bytes(plan: ImagePlan) -> int:
     blocks = plan.blocks
     names = node_feature_names(plan.n_channels, blocks.n_octaves, is_volume=blocks.is_volume)
     return 4 * len(names) + 32 + 8 * plan.n_channels
-
-
-def give_back() -> None:
-    """Hand memory that was freed back to the system; glibc keeps it for later otherwise."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def idle_bytes() -> int:

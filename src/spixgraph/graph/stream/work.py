@@ -1,7 +1,7 @@
 """The pass: read strips ahead, describe blocks in threads, number and join them in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import local
@@ -12,6 +12,7 @@ import numpy as np
 from spixgraph.arrays import Array
 from spixgraph.graph.blocks.block_graph import BlockGraph
 from spixgraph.graph.blocks.describe import describe_block
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.graph.stream.image_plan import ImagePlan
 from spixgraph.graph.stream.joins import (
     Contacts,
@@ -29,6 +30,8 @@ from spixgraph.io.source import ImageSource
 from spixgraph.superpixels.basins.block import Workspace
 from spixgraph.superpixels.basins.grid import Box
 
+_TRIM_BLOCKS = 32
+"""After so many blocks, freed memory is handed back; the heaps of the threads grow otherwise."""
 NODE_COLUMNS = ("x", "centroid_px", "n_pixels", "intensity")
 
 
@@ -43,11 +46,12 @@ class _Described:
 
 @dataclass(slots=True, eq=False)
 class _OpenStrip:
-    """A strip that is being numbered."""
+    """A strip that is being numbered, or waits for its last blocks to be joined."""
 
+    number: int
     first: list[int]
     left: Left | None = None
-    waiting: "list[Future[Contacts]]" = field(default_factory=list)
+    joined: "list[Future[Contacts]]" = field(default_factory=list)
 
 
 def run_pass(
@@ -93,7 +97,7 @@ class _Pass:
         block_px: int | None,
     ) -> None:
         self._plan, self._region, self._store, self._progress = plan, region, store, progress
-        self._begin = len(store.records)
+        self._begin, self._n_blocks = len(store.records), 0
         self._window = window(workers)
         self._n_buffers = n_buffers(region, workers)
         self._reader = StripReader(
@@ -119,14 +123,21 @@ class _Pass:
         """Work through the strips that are left."""
         first = self._store.records[-1].first[-1] if self._begin else 0
         self._progress(sum(n_pixels(self._region, number) for number in range(self._begin)))
-        strip = _OpenStrip([first])
-        for number, k, block in self._blocks():
-            self._number(number, k, block, strip)
-            if k == len(self._region.x) - 1:
-                self._finish(number, strip)
-                strip = _OpenStrip([strip.first[-1]])
+        strip = _OpenStrip(self._begin, [first])
+        before: _OpenStrip | None = None
+        for k, block in self._blocks():
+            self._number(k, block, strip, before)
+            is_last = k == len(self._region.x) - 1
+            if before is not None and (is_last or k >= self._window):
+                self._finish(before)  # not at its end: threads would run out of work
+                before = None
+            if is_last:
+                before = strip
+                strip = _OpenStrip(strip.number + 1, [strip.first[-1]])
+        if before is not None:
+            self._finish(before)
 
-    def _blocks(self) -> Iterator[tuple[int, int, BlockGraph]]:
+    def _blocks(self) -> Iterator[tuple[int, BlockGraph]]:
         """Yield described blocks in order; some more are under way."""
         waiting: deque[_Described] = deque()
         reads: dict[int, Future[tuple[Array, Box]]] = {}
@@ -134,14 +145,14 @@ class _Pass:
 
         def read(strip: int) -> None:
             if strip < end:
-                reads[strip] = self._reading.submit(self._reader.read)
+                reads[strip] = self._reading.submit(self._read, strip)
 
-        def next_block() -> tuple[int, int, BlockGraph]:
+        def next_block() -> tuple[int, BlockGraph]:
             oldest = waiting.popleft()
             block = oldest.future.result()
             if oldest.k == n_x - 1:  # its pixels are done with
                 read(oldest.strip + self._n_buffers)
-            return oldest.strip, oldest.k, block
+            return oldest.k, block
 
         for strip in range(self._begin, self._begin + self._n_buffers):
             read(strip)
@@ -157,6 +168,13 @@ class _Pass:
         while waiting:
             yield next_block()
 
+    def _read(self, strip: int) -> tuple[Array, Box]:
+        """Read the next strip; in the thread that reads."""
+        pixels = self._reader.read()
+        if strip == self._begin:
+            give_back()  # tiles that the source has kept since the plan made room for others
+        return pixels
+
     def _describe(self, pixels: Array, box: Box, strip: int, k: int) -> BlockGraph:
         """Describe one block; in a thread."""
         if not hasattr(self._thread, "work"):
@@ -164,33 +182,55 @@ class _Pass:
         work: Workspace = self._thread.work
         return describe(pixels, box, self._plan, self._region.number(strip, k), work)
 
-    def _number(self, number: int, k: int, block: BlockGraph, strip: _OpenStrip) -> None:
+    def _number(
+        self, k: int, block: BlockGraph, strip: _OpenStrip, before: _OpenStrip | None
+    ) -> None:
         """Give a block its ids, and let a thread write its labels and find its contacts."""
         first = strip.first[-1]
         strip.first.append(first + len(block.n_pixels))
         for name in NODE_COLUMNS:
             self._store.spool(name).append(getattr(block, name))
-        strip.waiting.append(self._pool.submit(self._join, number, k, block, first, strip.left))
+        task = self._pool.submit(self._join, strip.number, k, block, first, strip.left, before)
+        strip.joined.append(task)
         strip.left = left_of(self._region, k, block, first)
-        if len(strip.waiting) > self._window:
-            strip.waiting[-self._window - 1].result()
+        if len(strip.joined) > self._window:
+            strip.joined[-self._window - 1].result()
+        self._n_blocks += 1
+        if self._n_blocks % _TRIM_BLOCKS == 0:
+            give_back()
 
     def _join(
-        self, strip: int, k: int, block: BlockGraph, first: int, left: Left | None
+        self,
+        strip: int,
+        k: int,
+        block: BlockGraph,
+        first: int,
+        left: Left | None,
+        before: _OpenStrip | None,
     ) -> Contacts:
-        """Write the labels of a block, join it to those before it; in a thread."""
+        """Write the labels of a block, join it to those before it; in a thread.
+
+        The same block of the strip before, which is not finished, may be in another thread still;
+        it was handed in earlier, so it is under way.
+        """
         store, region = self._store, self._region
+
+        def first_of(other: int) -> Sequence[int]:
+            if before is not None and other == before.number:
+                return before.first
+            return store.records[other].first
+
         store.put_labels(strip, k, block, first)
         keep_faces(store.faces, region, strip, k, block)
-        return join_block(
-            store.faces, region, strip, k, block, first, left, lambda s: store.records[s].first
-        )
+        if before is not None:
+            before.joined[k].result()
+        return join_block(store.faces, region, strip, k, block, first, left, first_of)
 
-    def _finish(self, number: int, strip: _OpenStrip) -> None:
+    def _finish(self, strip: _OpenStrip) -> None:
         """Write the contacts of a strip and note that it is done."""
-        contacts = contacts_of_strip([future.result() for future in strip.waiting])
+        contacts = contacts_of_strip([future.result() for future in strip.joined])
         finish_strip(self._store, self._region, strip.first, contacts)
-        self._progress(n_pixels(self._region, number))
+        self._progress(n_pixels(self._region, strip.number))
 
 
 def describe(pixels: Array, box: Box, plan: ImagePlan, number: int, work: Workspace) -> BlockGraph:
