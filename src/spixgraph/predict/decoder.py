@@ -6,6 +6,7 @@ and the place of the pixel in its superpixel, standardised. Idea cousins: PointR
 (arXiv:1912.08193) and CondInst (arXiv:2003.05664).
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,8 @@ class PixelModels:
     n_pixels : (n,) int64
     origin_zyx : three int
         Of the block in the image.
-    maps : (M, Z, Y, X) float32
-        Pixel maps of the block.
+    strips : callable
+        Yields strips of the block: rows, and their pixel maps (M, Z, rows, X) float32.
     scaling : Scaling
         Of the P columns.
     is_volume : bool
@@ -55,7 +56,7 @@ class PixelModels:
     centroid_px: Float64
     n_pixels: Int64
     origin_zyx: ShapeZYX
-    maps: Float32
+    strips: Callable[[], Iterable[tuple[slice, Float32]]]
     scaling: Scaling
     is_volume: bool
 
@@ -82,7 +83,10 @@ def decode(
     if models is None:
         spread(labels, nodes.first, class_ids[nodes.logits.argmax(axis=1)][None], out[None])
     else:
-        classify(labels, nodes.first, *_arguments(nodes, models), class_ids, out)
+        arguments = _arguments(nodes, models, labels.shape[2])
+        for rows, maps in models.strips():
+            y = rows.start
+            classify(labels[:, rows], nodes.first, y, maps, *arguments, class_ids, out[:, rows])
     return out
 
 
@@ -104,7 +108,10 @@ def decode_probabilities(
         )
         spread(labels, nodes.first, np.ascontiguousarray(shares.T), out)
     else:
-        share_out(labels, nodes.first, *_arguments(nodes, models, temperature), out)
+        arguments = _arguments(nodes, models, labels.shape[2], temperature)
+        for rows, maps in models.strips():
+            y = rows.start
+            share_out(labels[:, rows], nodes.first, y, maps, *arguments, out[:, :, rows])
     return out
 
 
@@ -115,7 +122,7 @@ def class_probabilities(logits: Float32) -> Float32:
 
 
 def _arguments(
-    nodes: BlockNodes, models: PixelModels, temperature: float = 1.0
+    nodes: BlockNodes, models: PixelModels, n_x: int, temperature: float = 1.0
 ) -> tuple[Float32, ...]:
     """Return what the kernels want: places in the block, and models relative to class 0."""
     origin = np.array(models.origin_zyx, np.float64)
@@ -123,10 +130,9 @@ def _arguments(
     centre = np.concatenate([models.centroid_px - origin, size[:, None]], axis=1)
     scaling = np.stack([models.scaling.mean, 1 / models.scaling.scale], axis=1)
     return (
-        models.maps,
         scaling.astype(np.float32),
         centre.astype(np.float32),
         (nodes.logits[:, 1:] - nodes.logits[:, :1]) / np.float32(temperature),
         (models.weights[:, 1:] - models.weights[:, :1]) / np.float32(temperature),
-        np.zeros((len(scaling), models.maps.shape[3] + STEP), np.float32),
+        np.zeros((len(scaling), n_x + STEP), np.float32),
     )

@@ -167,6 +167,7 @@ def _write_places(places: Array, scaling: Array, n_x: int, phi: Array) -> None:
 def _values(
     labels: Array,
     first: int,
+    y0: int,
     maps: Array,
     scaling: Array,
     centre: Array,
@@ -179,7 +180,7 @@ def _values(
     places: Array,
     out: Array,
 ) -> None:
-    """Write the values (K - 1, X) of a line of pixels."""
+    """Write the values (K - 1, X) of a line of pixels; `y0` is the first line of the strip."""
     n_maps, line = maps.shape[0], labels[z, y]
     n_runs = _find_runs(line, begins)
     for p in range(n_maps):
@@ -187,7 +188,7 @@ def _values(
     for r in range(n_runs):
         s = line[begins[r]] - first
         size = centre[s, 3]
-        oz, oy = (np.float32(z) - centre[s, 0]) * size, (np.float32(y) - centre[s, 1]) * size
+        oz, oy = (np.float32(z) - centre[s, 0]) * size, (np.float32(y0 + y) - centre[s, 1]) * size
         for at in range(begins[r], begins[r + 1], STEP):
             _fill_step(places[0], at, centre[s, 2])
             _fill_step(places[1], at, size)
@@ -205,6 +206,7 @@ def _values(
 def classify(
     labels: Array,
     first: int,
+    y0: int,
     maps: Array,
     scaling: Array,
     centre: Array,
@@ -222,7 +224,7 @@ def classify(
     for z in range(n_z):
         for y in range(n_y):
             _values(
-                labels, first, maps, scaling, centre, bias, weights, phi, z, y, begins,
+                labels, first, y0, maps, scaling, centre, bias, weights, phi, z, y, begins,
                 places, line,
             )  # fmt: skip
             to = out[z, y]
@@ -240,6 +242,7 @@ def classify(
 def share_out(
     labels: Array,
     first: int,
+    y0: int,
     maps: Array,
     scaling: Array,
     centre: Array,
@@ -256,7 +259,7 @@ def share_out(
     for z in range(n_z):
         for y in range(n_y):
             _values(
-                labels, first, maps, scaling, centre, bias, weights, phi, z, y, begins,
+                labels, first, y0, maps, scaling, centre, bias, weights, phi, z, y, begins,
                 places, line,
             )  # fmt: skip
             for x in range(n_x):
