@@ -34,10 +34,10 @@ _DISK_EDGES = {"image": 5.7, "stack": 14.0, "volume": 18.0}
 # Per pixel, compressed: labels at 3000 superpixels per megapixel, masks. These depend on the image.
 _LABEL_BYTES_ON_DISK, _VOLUME_LABEL_BYTES_ON_DISK = 0.14, 0.5
 _MASK_BYTES_ON_DISK = 0.1
-# Of a processor, per pixel and per node: measured once by `benchmarks.segment` with a network of 6
-# layers of 64, not on this machine; half as long or twice as long is likely elsewhere.
-_GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 6.0, 42.0, 10.0
-_NODE_NS = 20_000.0
+# Of a processor of about 3 GHz, per pixel, and per node and parameter of the network: measured once
+# (docs/decisions/038), not on this machine: half as long or twice as long is likely elsewhere.
+_GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 10.0, 26.0, 10.0
+_NODE_PARAMETER_NS = 0.11
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,5 +251,7 @@ class _Need:
         per_pixel = _VOLUME_NS if self._plan.blocks.is_volume else _GRAPH_NS
         if self._card is not None:
             per_pixel += _PAINT_NS + _WRITE_NS * self._planes + _DECODE_NS * self._is_decoded
-        network = self._n_nodes * _NODE_NS if self._card is not None else 0
+        network = 0.0
+        if self._card is not None:
+            network = self._n_nodes * self._card.n_parameters * _NODE_PARAMETER_NS
         return (self._n_pixels * per_pixel + network) / 1e9 / workers

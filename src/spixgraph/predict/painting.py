@@ -8,7 +8,7 @@ from threading import local
 import numpy as np
 
 from spixgraph.arrays import Array, Int64, MaskZYX, ShapeZYX, UInt8
-from spixgraph.graph.blocks.pixel_maps import pixel_maps
+from spixgraph.graph.blocks.pixel_maps import FilteredBlock
 from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.scaling import Scaling
 from spixgraph.graph.stream import ImagePlan
@@ -301,7 +301,7 @@ class _Painter:
             centroid_px=inputs.centroid_px[rows],
             n_pixels=inputs.n_pixels[rows],
             origin_zyx=place.origin_zyx,
-            maps=pixel_maps(tile, place, plan.blocks, work),
+            strips=FilteredBlock(tile, place, plan.blocks, work).strips,
             scaling=decoder.scaling,
             is_volume=plan.blocks.is_volume,
         )

@@ -19,15 +19,26 @@ from spixgraph.predict.decoder import (
 FIRST = 7
 
 
+def strips_of(maps, step):
+    """Cut maps (P, Z, Y, X) into strips, as a block of one slice is."""
+    step = step if maps.shape[1] == 1 else maps.shape[2]
+    cuts = [slice(y, min(y + step, maps.shape[2])) for y in range(0, maps.shape[2], step)]
+    return lambda: [(rows, np.ascontiguousarray(maps[:, :, rows])) for rows in cuts]
+
+
+def maps_of(models):
+    return np.concatenate([maps for _, maps in models.strips()], axis=2)
+
+
 def slow_values(labels, nodes, models):
     """The value of each class at each pixel, (Z, Y, X, K) float64, as the formula says."""
-    out = np.empty((*labels.shape, nodes.logits.shape[1]))
+    out, maps = np.empty((*labels.shape, nodes.logits.shape[1])), maps_of(models)
     for place in np.ndindex(labels.shape):
         s = labels[place] - FIRST
         root = models.n_pixels[s] ** (1 / 3 if models.is_volume else 1 / 2)
         z, y, x = (np.add(place, models.origin_zyx) - models.centroid_px[s]) / root
         columns = {"z": z, "y": y, "x": x}
-        phi = list(models.maps[(slice(None), *place)])
+        phi = list(maps[(slice(None), *place)])
         for name in place_names(is_volume=models.is_volume):
             phi.append(np.prod([columns[a] for a in name.removeprefix("place_")]))
         phi = np.clip((np.array(phi) - models.scaling.mean) / models.scaling.scale, -6, 6)
@@ -39,7 +50,8 @@ def slow_values(labels, nodes, models):
 def scenes(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     is_volume = draw(st.booleans())
-    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 9)))
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 40)))
+    step = draw(st.integers(1, 6))
     n, n_classes, n_maps = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(0, 9))
     labels = np.sort(rng.integers(0, n, shape), axis=-1).astype(draw(st.sampled_from("iq"))) + FIRST
     n_columns = n_maps + len(place_names(is_volume=is_volume))
@@ -48,7 +60,7 @@ def scenes(draw):
         centroid_px=rng.uniform((5, 512, 1024), (14, 521, 1033), (n, 3)),
         n_pixels=rng.integers(1, 99, n),
         origin_zyx=(5, 512, 1024),
-        maps=rng.normal(size=(n_maps, *shape)).astype(np.float32),
+        strips=strips_of(rng.normal(size=(n_maps, *shape)).astype(np.float32), step),
         scaling=Scaling(
             tuple(map(str, range(n_columns))),
             rng.normal(size=n_columns),
@@ -85,7 +97,7 @@ def test_equal_values_take_the_first_class():
         centroid_px=np.zeros((1, 3)),
         n_pixels=np.ones(1, np.int64),
         origin_zyx=(0, 0, 0),
-        maps=np.empty((0, 1, 1, 2), np.float32),
+        strips=strips_of(np.empty((0, 1, 1, 2), np.float32), 1),
         scaling=Scaling.identity("abcde"),
         is_volume=False,
     )

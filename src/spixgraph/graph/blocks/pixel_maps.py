@@ -1,8 +1,11 @@
 """What the pixel decoder sees of a block: the filters of the node features at full resolution."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
-from spixgraph.arrays import Float32, ShapeZYX
+from spixgraph.arrays import Float32
 from spixgraph.graph.blocks.describe import check_tile
 from spixgraph.graph.blocks.filters import scale_block, write_edges, write_level
 from spixgraph.graph.blocks.octaves import Octave, Pyramid
@@ -11,6 +14,8 @@ from spixgraph.graph.blocks.pyramid import stretch
 from spixgraph.superpixels.basins.block import Workspace
 from spixgraph.superpixels.basins.levels import TOP, UInt16
 
+STRIP_ROWS = 32
+"""Rows of a strip; even, since two rows have one row of cells."""
 _EDGES = ("gradient", "band", "hessian_low", "hessian_high")
 
 
@@ -47,23 +52,88 @@ def pixel_maps(tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Workspace
     InputError
         If the tile does not have the shape that the plan says.
     """
-    tile = check_tile(tile, place, plan)
-    names = pixel_map_names(len(tile), plan.n_octaves)
-    maps = np.empty((len(names), *place.size_zyx), np.float32)
-    halo = plan.halo_zyx
-    for channel, out in zip(tile, maps, strict=False):
-        scale_block(channel, halo[0], halo[1], float(TOP), out)
-    pyramid = Pyramid(tile, place.size_zyx, plan, work)
-    first, n_each = len(tile), len(tile) + len(_EDGES)
-    for octave in pyramid.octaves(range(1)):
-        _write_maps(octave, maps[first : first + n_each])
-    for octave in pyramid.octaves(range(1, _n_octaves(plan.n_octaves)), margin=1):
-        first += n_each
-        coarse = work.array("coarse maps", (n_each, *octave.shape), np.float32)
-        _write_maps(octave, coarse)
-        for values, out in zip(coarse, maps[first : first + n_each], strict=True):
-            _stretch(values, octave.number, place.size_zyx, plan, work, out)
+    filtered = FilteredBlock(tile, place, plan, work)
+    maps = np.empty((filtered.n_maps, *place.size_zyx), np.float32)
+    filtered.write(slice(0, place.size_zyx[1]), maps)
     return maps
+
+
+class FilteredBlock:
+    """A block at several scales, of which `pixel_maps` are made some rows at a time.
+
+    Maps of all rows do not fit in a cache: written and read again they take longer than to make.
+
+    Parameters
+    ----------
+    tile, place, plan, work
+        As for `describe.describe_block`. What is kept lies in `work`, until the next block.
+    """
+
+    def __init__(self, tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Workspace) -> None:
+        self._tile = check_tile(tile, place, plan)
+        self._size, self._plan, self._work = place.size_zyx, plan, work
+        self._n_each = len(tile) + len(_EDGES)
+        self.n_maps = len(pixel_map_names(len(tile), plan.n_octaves))
+        pyramid = Pyramid(tile, place.size_zyx, plan, work)
+        octaves = pyramid.octaves(range(1, _n_octaves(plan.n_octaves)), margin=1)
+        self._coarse = [self._coarse_maps(octave) for octave in octaves]
+        self._fine = next(pyramid.octaves(range(1)))
+
+    def strips(self) -> Iterator[tuple[slice, Float32]]:
+        """Yield rows, and their maps (P, Z, rows, X), which live until the next ones.
+
+        A block of several slices is one strip: part of it would not lie in one piece.
+        """
+        n_z, n_y, n_x = self._size
+        step = STRIP_ROWS if n_z == 1 else n_y
+        for y in range(0, n_y, step):
+            rows = slice(y, min(y + step, n_y))
+            shape = (self.n_maps, n_z, rows.stop - y, n_x)
+            maps = self._work.array("strip of maps", shape, np.float32)
+            self.write(rows, maps)
+            yield rows, maps
+
+    def write(self, rows: slice, out: Float32) -> None:
+        """Write the maps of all rows, or of some that begin at a multiple of `STRIP_ROWS`."""
+        halo = self._plan.halo_zyx
+        for channel, to in zip(self._tile, out, strict=False):
+            scale_block(channel[:, rows.start :], halo[0], halo[1], float(TOP), to)
+        first = len(self._tile)
+        _write_maps(_rows_of(self._fine, rows), out[first : first + self._n_each])
+        for values in self._coarse:
+            first += self._n_each
+            for value, to in zip(values, out[first : first + self._n_each], strict=True):
+                stretch(value[:, rows.start // 2 : -(-rows.stop // 2) + 2], 0, to)
+
+    def _coarse_maps(self, octave: Octave) -> Float32:
+        """Make the maps of an octave, with a margin of one cell; they get the cells of octave 1."""
+        name = f"coarse maps {octave.number}"
+        maps = self._work.array(name, (self._n_each, *octave.shape), np.float32)
+        _write_maps(octave, maps)
+        deep = int(self._plan.is_volume)
+        for finer in range(octave.number - 1, 0, -1):
+            z, y, x = self._plan.cells(self._size, finer)
+            shape = (self._n_each, z + 2 * deep, y + 2, x + 2)
+            wider = self._work.array(f"{name} at {finer}", shape, np.float32)
+            for values, to in zip(maps, wider, strict=True):
+                stretch(values, 1, to)
+            maps = wider
+        return maps
+
+
+def _rows_of(octave: Octave, rows: slice) -> Octave:
+    """Take some rows of octave 0."""
+    near, wide = (slice(rows.start, rows.stop + 2 * reach) for reach in (1, 3))
+    z, _, x = octave.shape
+    return replace(
+        octave,
+        shape=(z, rows.stop - rows.start, x),
+        once=octave.once[:, :, wide],
+        twice=octave.twice[:, :, near],
+        grey_once=octave.grey_once[:, wide],
+        grey_twice=octave.grey_twice[:, near],
+        steep=octave.steep[:, rows],
+    )
 
 
 def _write_maps(octave: Octave, out: Float32) -> None:
@@ -75,16 +145,3 @@ def _write_maps(octave: Octave, out: Float32) -> None:
     share = np.float32(1 / n_channels)
     grey = octave.grey_once, octave.grey_twice
     write_edges(*grey, octave.steep, share, float(TOP), out[n_channels:])
-
-
-def _stretch(
-    values: Float32, octave: int, size: ShapeZYX, plan: BlockPlan, work: Workspace, out: Float32
-) -> None:
-    """Interpolate a map of an octave, with a margin of one cell, octave by octave."""
-    deep = int(plan.is_volume)
-    for finer in range(octave - 1, 0, -1):
-        z, y, x = plan.cells(size, finer)
-        to = work.array(f"stretched {finer}", (z + 2 * deep, y + 2, x + 2), np.float32)
-        stretch(values, 1, to)
-        values = to
-    stretch(values, 0, out)

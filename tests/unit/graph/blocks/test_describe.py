@@ -6,7 +6,7 @@ import pytest
 from spixgraph.errors import InputError
 from spixgraph.graph.blocks.block_graph import edge_feature_names, node_feature_names
 from spixgraph.graph.blocks.describe import describe_block
-from spixgraph.graph.blocks.pixel_maps import pixel_map_names, pixel_maps
+from spixgraph.graph.blocks.pixel_maps import FilteredBlock, pixel_map_names, pixel_maps
 from spixgraph.superpixels.basins.block import Workspace
 from tests.unit.graph.blocks.blocks_slow import (
     describe_all,
@@ -53,6 +53,18 @@ def test_pixel_maps_match_the_slow_twin_of_the_whole_image(case):
         assert found.dtype == np.float32
         box = (slice(None), *plan.basins.grid.box(number))
         np.testing.assert_allclose(found, wanted[box], atol=1e-6)
+
+
+def test_strips_of_pixel_maps_are_those_of_the_block():
+    plan = toy_plan((1, 100, 90), (1, 128, 64), 2, n_octaves=4)
+    levels, work = smooth_levels((1, 100, 90), 2), Workspace()
+    for number in range(plan.basins.grid.n_blocks):
+        tile, place = tile_of(levels, plan, number), plan.place(number)
+        strips = FilteredBlock(tile, place, plan, work).strips()
+        found = [(rows.start, maps.copy()) for rows, maps in strips]
+        assert [y for y, _ in found] == [0, 32, 64, 96]
+        whole = pixel_maps(tile, place, plan, Workspace())
+        assert np.concatenate([m for _, m in found], axis=2).tobytes() == whole.tobytes()
 
 
 def test_a_flat_image_is_one_flat_superpixel_per_block():
