@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.accuracy.page import worth_of_messages
+from benchmarks.accuracy.tables import Group
 from tests.pipelines.conftest import REPOSITORY, run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
@@ -35,6 +37,29 @@ def test_cells_are_kept_and_missing_ones_are_named(tmp_path: Path):
     again = run(*command, cwd=tmp_path)
     assert again.stderr.count("is known") == 3
     assert cells == {p.stem: p.read_bytes() for p in (out / "accuracy/quick").glob("*.json")}
+
+
+def test_the_page_says_where_message_passing_does_not_help():
+    assert "no set has both" in worth_of_messages([_group("alone", gnn=[0.9])])
+    said = worth_of_messages(
+        [
+            _group("helped", gnn=[0.8, 0.9], mlp=[0.5]),
+            _group("unsure", gnn=[0.801], mlp=[0.795, 0.797]),
+            _group("spoilt", gnn=[0.7], mlp=[0.71]),
+        ]
+    )
+    assert "3 sets have both" in said
+    assert "does not help on spoilt;" in said
+    assert "can, on unsure." in said
+
+
+def _group(dataset: str, **macro_ious: list[float]) -> Group:
+    cells = [
+        {"name": name, "metrics": {"macro_iou": value}}
+        for name, values in macro_ious.items()
+        for value in values
+    ]
+    return {"dataset": dataset, "models": cells}
 
 
 def test_options_that_cannot_be_met_say_what_to_do(tmp_path: Path):
