@@ -18,7 +18,7 @@ from spixgraph.graph.blocks.plan import block_plan
 from spixgraph.graph.stream.finish import PIECE_BLOCKS
 from spixgraph.graph.stream.heap import give_back as give_back
 from spixgraph.graph.stream.image_plan import ImagePlan, is_small
-from spixgraph.graph.stream.reader import kept_bytes, strip_bytes
+from spixgraph.graph.stream.reader import kept_bytes, rows_bytes, strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.graph.stream.seams import face_contacts
 from spixgraph.graph.stream.work import n_buffers, window
@@ -44,6 +44,8 @@ _TABLE_BYTES = 7 << 19
 _CODE_BYTES = 64 << 20
 """Compiled code, loaded by the first run of a process."""
 _NODE_EDGES = 6
+_READ_COPIES = 2
+"""Of the rows that are read at once: a source puts them together from tiles, and stacks planes."""
 _PLAN_FIXED_BYTES = 4 << 20
 _PASS_FIXED_BYTES = 1 << 20
 
@@ -118,6 +120,7 @@ def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
     """Add up strips as stored, tiles, described blocks that wait, and the contacts of a strip."""
     nodes = _block_px(plan) * plan.nodes_per_megapixel / 1e6
     strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
+    strips += _READ_COPIES * rows_bytes(plan, region)
     contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
     blocks = workers * thread_bytes(plan, region) + window(workers) * described_bytes(plan)
     return int(_PASS_FIXED_BYTES + strips + blocks + contacts)

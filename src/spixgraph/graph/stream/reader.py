@@ -176,6 +176,12 @@ def strip_bytes(plan: ImagePlan, region: Region) -> int:
     return max(sizes) * plan.n_channels * plan.info.dtype.itemsize
 
 
+def rows_bytes(plan: ImagePlan, region: Region) -> int:
+    """Bytes of the rows of the first strip that are read at once."""
+    z, y, x = (s.stop - s.start for s in strip_box(plan, region, 0))
+    return z * min(y, _ROWS) * x * plan.n_channels * plan.info.dtype.itemsize
+
+
 def kept_bytes(plan: ImagePlan, region: Region) -> int:
     """Bytes of the slices that are kept; 0 where they are read again or not wanted again."""
     n_bytes = math.prod(_kept_shape(plan, region)) * plan.info.dtype.itemsize

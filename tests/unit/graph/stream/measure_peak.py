@@ -1,17 +1,21 @@
 """Write the peak memory of one run above that of the idle process, compiled code loaded.
 
-``measure_peak.py Z Y X C DTYPE IS_VOLUME NODES WORKERS``
+``measure_peak.py Z Y X C DTYPE KIND NODES WORKERS``, then what the source says that it keeps.
+KIND is plane, stack, volume, or tiff: a plane in the tiles of a file, which the source keeps.
 """
 
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
 from spixgraph.graph.stream import stream_graph
 from spixgraph.graph.stream.memory import give_back
+from spixgraph.io.images import open_image
 from spixgraph.io.source import ImageInfo, ImageSource, resolve_box
 from spixgraph.resources import PeakMemory
 from tests.unit.graph.stream.images import pixels_of
@@ -36,25 +40,38 @@ def size_of(is_volume):
     return (1.0, 1.0, 1.0) if is_volume else None
 
 
-def main(shape, dtype, is_volume, nodes, workers):
-    size = size_of(is_volume)
+@contextmanager
+def source_of(shape, dtype, kind, folder):
+    """Open the image."""
+    tiled = TiledSource(shape, dtype, size_of(kind == "volume"))
+    if kind != "tiff":
+        yield tiled
+        return
+    path = Path(folder) / "image.tif"
+    tifffile.imwrite(path, tiled.read(*(slice(None),) * 3)[0, ..., 0], tile=(512, 512))
+    with open_image(path) as source:
+        yield source
+
+
+def main(shape, dtype, kind, nodes, workers):
+    size = size_of(kind == "volume")
     n_z = min(shape[0], 40)
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {"nodes_per_megapixel": nodes, "workers": workers}
         warm = TiledSource((n_z, 100, 100, shape[3]), dtype, size)
         stream_graph(warm, Path(folder) / "warm.zarr", **options)
-        give_back()
-        source = TiledSource(shape, dtype, size)
-        with PeakMemory() as memory:
-            stream_graph(source, Path(folder) / "g.zarr", **options)
-    sys.stdout.write(f"{memory.above_baseline_bytes}\n")
+        with source_of(shape, dtype, kind, folder) as source:
+            give_back()
+            with PeakMemory() as memory:
+                stream_graph(source, Path(folder) / "g.zarr", **options)
+            sys.stdout.write(f"{memory.above_baseline_bytes} {source.held_bytes}\n")
 
 
 if __name__ == "__main__":
     main(
         tuple(int(n) for n in sys.argv[1:5]),
         sys.argv[5],
-        sys.argv[6] == "volume",
+        sys.argv[6],
         float(sys.argv[7]),
         int(sys.argv[8]),
     )
