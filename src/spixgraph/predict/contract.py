@@ -4,14 +4,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import ResourceError
 from spixgraph.graph.blocks.block_graph import node_feature_names
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
 from spixgraph.graph.stream import ImagePlan
-from spixgraph.graph.stream.memory import predicted_bytes, shape_plan
+from spixgraph.graph.stream.memory import idle_bytes, predicted_bytes, shape_plan
 from spixgraph.graph.stream.reader import strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.graph.stream.seams import CONTACT_COLUMNS
@@ -51,7 +49,7 @@ class SegmentPlan:
     max_nodes : int
         Most superpixels that the network sees at once.
     idle_bytes : int
-        Memory of the process before it starts.
+        Memory of the process before it starts, and of code that its first image will load.
     graph_bytes, network_bytes, paint_bytes : int
         Peak of each step above that.
     disk_bytes : int
@@ -144,7 +142,7 @@ class _Need:
         self._info, self._card, self._roi = source.info, card, roi
         self._density = recipe.nodes_per_megapixel
         self._held = source.held_bytes
-        self._idle = psutil.Process().memory_info().rss
+        self._idle = idle_bytes()
         self._plan, self._region = planned(self._info, self._density, roi)
         self._n_pixels = math.prod(self._region.shape_zyx)
         self._n_nodes = self._density * self._n_pixels / 1e6
