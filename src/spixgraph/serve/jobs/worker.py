@@ -18,10 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from spixgraph.errors import ResourceError, SpixError
 from spixgraph.files import write_json
+from spixgraph.graph.stream.memory import idle_bytes
 from spixgraph.io.images import ImageInfo, ImageSource
 from spixgraph.io.pyramid import level_shapes
 from spixgraph.predict.contract import plan_segment
@@ -202,7 +201,7 @@ class Worker:
         """Memory that the process may have: what it has, and what one image may take."""
         limit = self._orders.max_memory_bytes
         free = available_memory_bytes()
-        return psutil.Process().memory_info().rss + (free if limit is None else min(free, limit))
+        return idle_bytes() + (free if limit is None else min(free, limit))
 
     def _opened_segmenter(self) -> Segmenter:
         if self._segmenter is None:
