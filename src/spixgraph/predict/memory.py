@@ -7,8 +7,9 @@ from spixgraph.predict.card import MemoryContract
 from spixgraph.resources import available_memory_bytes
 
 _BASE_BYTES = 12_000_000  # onnxruntime's session
-_KERNEL_BYTES = 108_000_000  # the compiled kernels of basins and what loads them
-_BASIN_BYTES = (5.5, 3.6)  # per pixel, and per pixel and channel: labels, image, strips
+_KERNEL_BYTES = 85_000_000  # the compiled kernels of basins and what loads them
+_STRIP_BYTES = 12_500_000  # per channel: the strips of basins that are under way
+_BASIN_BYTES = (5.0, 0.9)  # per pixel, and per pixel and channel: labels and image
 _NODE_TABLE_BYTES = 1130.0  # per superpixel: its columns and edges
 _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
@@ -39,13 +40,15 @@ def memory_contract(
     nodes_per_pixel = recipe.nodes_per_megapixel / 1e6
     node, per_channel = _NODE_BYTES
     bytes_per_node = node + (per_channel + (members - 1) * _MEMBER_BYTES) * hidden
+    base = _BASE_BYTES
     pixel, channel = _SLIC_BYTES
     if recipe.is_streamed:
+        base += _KERNEL_BYTES + _STRIP_BYTES * n_channels
         pixel, channel = _BASIN_BYTES
         pixel += nodes_per_pixel * _NODE_TABLE_BYTES
     network = _LABEL_BYTES + nodes_per_pixel * (bytes_per_node + _NODE_TABLE_BYTES / 2)
     return MemoryContract(
-        base_bytes=_BASE_BYTES + (_KERNEL_BYTES if recipe.is_streamed else 0),
+        base_bytes=base,
         bytes_per_pixel=max(pixel + channel * n_channels, network),
         bytes_per_node=bytes_per_node,
     )

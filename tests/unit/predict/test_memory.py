@@ -65,7 +65,8 @@ def test_prediction_holds_within_a_fifth(tmp_path, recipe, n_channels):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     tifffile.imwrite(tmp_path / "i.tif", pixels.squeeze(), tile=(256, 256))
     command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "i.tif")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for _ in range(2):  # the first one may compile the kernels, which takes 50 MB more
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     contract = memory.memory_contract(recipe, n_channels, hidden=2)
     predicted = memory.predict_peak_bytes((1, *shape), contract)
     assert predicted == pytest.approx(int(done.stdout), rel=0.2)
