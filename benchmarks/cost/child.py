@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks.segment import make_model
 from spixgraph.config.params import ModelName, Params
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled
 from spixgraph.io.masks import write_mask

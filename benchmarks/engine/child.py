@@ -23,7 +23,7 @@ from benchmarks.engine.mosaic import ALL
 from benchmarks.engine.stages import measure_stages
 from spixgraph.arrays import NOT_ANNOTATED
 from spixgraph.evaluate.counts import confusion, scores
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.dataset import read_dataset
 from spixgraph.io.images import open_image
 from spixgraph.io.limits import intensity_limits, read_scaled

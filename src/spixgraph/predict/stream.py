@@ -21,7 +21,7 @@ from spixgraph.errors import InputError
 from spixgraph.files import read_json, sha256_json, write_json
 from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.graph.stream.driver import disk_error, part_of
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.graph.stream.region import Roi
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.card import Card

@@ -9,7 +9,7 @@ from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, write_json
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder

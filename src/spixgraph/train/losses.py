@@ -58,11 +58,43 @@ def area_loss(logits: Tensor, target: Tensor, area: Tensor, weights: Tensor) -> 
         Mean per weighted pixel, so that a sparse graph counts as much as a full one; 0 where
         nothing is annotated.
     """
+    return loss_of_sums(area_sums(logits, target, area, weights))
+
+
+def area_sums(logits: Tensor, target: Tensor, area: Tensor, weights: Tensor) -> Tensor:
+    """Add up what `area_loss` needs of some rows, so that not all need be in memory together.
+
+    Arguments as there.
+
+    Returns
+    -------
+    sums : (2 + 3 K,) float64
+        Those of rows that were cut in parts add up to those of all.
+    """
     pixels = target * area[:, None]  # of each class in each row
     logp = logits.log_softmax(1)
+    probability = logp.exp()
     weighted = pixels * weights
-    cross_entropy = -(weighted * logp).sum() / weighted.sum().clamp(min=1e-9)
-    return cross_entropy + _dice_loss(logp.exp(), pixels, area)
+    per_class = (probability * area[:, None], pixels, probability * pixels)
+    return torch.cat(
+        [
+            torch.stack([-(weighted * logp).sum(), weighted.sum()]).double(),
+            *(values.sum(0).double() for values in per_class),
+        ]
+    )
+
+
+def loss_of_sums(sums: Tensor) -> Tensor:
+    """Turn sums of all rows into the loss, () float32.
+
+    Dice is the mean over the classes that occur; the cross entropy alone punishes an absent one.
+    """
+    cross_entropy, weight = sums[:2]
+    predicted, true, both = sums[2:].view(3, -1)
+    dice = (2 * both + 1) / (predicted + true + 1)  # 1 pixel against 0 / 0
+    occurs = true > 0
+    dice_loss = ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
+    return (cross_entropy / weight.clamp(min=1e-9) + dice_loss).float()
 
 
 def pixel_loss(logits: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
@@ -79,13 +111,3 @@ def pixel_loss(logits: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
     rows = logits.movedim(1, -1)[known]
     target = one_hot(mask[known].long(), logits.shape[1]).to(rows.dtype)
     return area_loss(rows, target, rows.new_ones(len(rows)), weights)
-
-
-def _dice_loss(probability: Tensor, pixels: Tensor, area: Tensor) -> Tensor:
-    """Mean over the classes that occur; the cross entropy alone punishes an absent one."""
-    predicted = (probability * area[:, None]).sum(0)
-    true = pixels.sum(0)
-    both = (probability * pixels).sum(0)
-    dice = (2 * both + 1) / (predicted + true + 1)  # 1 pixel against 0 / 0
-    occurs = true > 0
-    return ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)

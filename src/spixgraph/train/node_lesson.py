@@ -15,10 +15,9 @@ from spixgraph.graph.augment import View, draw_view
 from spixgraph.graph.image_scaling import OWN_SHARE, Scalings
 from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.nets.node_net import NodeNet
-from spixgraph.train.area_sums import area_sums, loss_of_sums
 from spixgraph.train.changes import Changes
 from spixgraph.train.large_sample import LargeSample, learned_sample
-from spixgraph.train.losses import area_loss, class_weights
+from spixgraph.train.losses import area_loss, area_sums, class_weights, loss_of_sums
 from spixgraph.train.node_sample import LearnedPixels, Sample, outputs_of, pixels_per_class
 from spixgraph.train.temperature import Judged
 from spixgraph.train.window import draw_window

@@ -16,7 +16,7 @@ from spixgraph.graph.image_scaling import Scalings, TableSums
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.graph.stored_graph import LearnedGraph, row_chunks
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.scratch import scratch_folder

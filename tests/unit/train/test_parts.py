@@ -17,9 +17,8 @@ from spixgraph.graph.stream import stream_graph
 from spixgraph.io.images import ArraySource
 from spixgraph.nets.build import build_node_net
 from spixgraph.train import changes, parts
-from spixgraph.train.area_sums import area_sums, loss_of_sums
 from spixgraph.train.large_sample import LargeSample, learned_sample, noise_of
-from spixgraph.train.losses import area_loss
+from spixgraph.train.losses import area_loss, area_sums, loss_of_sums
 from spixgraph.train.node_lesson import NodeLesson
 from spixgraph.train.node_sample import Sample
 from spixgraph.train.window import draw_window

@@ -15,8 +15,9 @@ from spixgraph.graph.blocks.block_graph import edge_feature_names, node_feature_
 from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.stream.attributes import attributes_of, params_of
 from spixgraph.graph.stream.finish import feature_names, write_tables
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.graph.stream.image_plan import ImagePlan, in_memory, plan_image
-from spixgraph.graph.stream.memory import choose_workers, give_back
+from spixgraph.graph.stream.memory import choose_workers
 from spixgraph.graph.stream.reader import require_block_px
 from spixgraph.graph.stream.records import n_finished
 from spixgraph.graph.stream.region import Region, Roi, region_of

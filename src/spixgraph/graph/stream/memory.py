@@ -16,7 +16,6 @@ from spixgraph.errors import ResourceError
 from spixgraph.graph.blocks.block_graph import node_feature_names
 from spixgraph.graph.blocks.plan import block_plan
 from spixgraph.graph.stream.finish import PIECE_BLOCKS
-from spixgraph.graph.stream.heap import give_back as give_back
 from spixgraph.graph.stream.image_plan import ImagePlan, is_small
 from spixgraph.graph.stream.reader import kept_bytes, rows_bytes, strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from spixgraph.graph.stream import stream_graph
-from spixgraph.graph.stream.memory import give_back
+from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.images import open_image
 from spixgraph.io.source import ImageInfo, ImageSource, resolve_box
 from spixgraph.resources import PeakMemory
