@@ -140,10 +140,10 @@ class TrainSection(_Strict):
     threads: int = Field(
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
-    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0), nodes_per_step=8192)
+    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0), nodes_per_step=2048)
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(
-        layers=0, members=3, node_factors=(0.5, 2.0), nodes_per_step=8192
+        layers=0, members=3, node_factors=(0.5, 2.0), nodes_per_step=2048
     )
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()
