@@ -5,8 +5,10 @@ MLflow is imported when it is used: it takes 2 s.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from spixgraph.errors import ResourceError
@@ -30,6 +32,24 @@ def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or else the sqlite database `mlflow.db` in this folder."""
     default = f"{_SQLITE}{(Path.cwd() / 'mlflow.db').as_posix()}"
     return os.environ.get("MLFLOW_TRACKING_URI") or default
+
+
+def open_client(uri: str) -> Any:
+    """Return a client of the runs and of the registry at `uri`.
+
+    A sqlite database that is not there yet is made beside its place first: migrations are no
+    transaction, and one that was stopped half-way would be refused for ever.
+    """
+    client_of = load_mlflow().MlflowClient
+    path = Path(uri.removeprefix(_SQLITE))
+    if uri.startswith(_SQLITE) and path.is_absolute() and not path.exists():
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            made, copy = Path(folder, "made.db"), Path(folder, "copy.db")
+            client_of(tracking_uri=f"{_SQLITE}{made.as_posix()}").search_experiments(max_results=1)
+            copyfile(made, copy)  # MLflow keeps the other one open
+            with suppress(FileExistsError):  # another process was faster
+                path.hardlink_to(copy)
+    return client_of(tracking_uri=uri, registry_uri=uri)
 
 
 def experiment_id(client: Any, name: str, uri: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spixgraph.errors import InputError, ResourceError
-from spixgraph.mlflow_door import experiment_id, load_mlflow, mlflow_errors, tracking_uri
+from spixgraph.mlflow_door import experiment_id, mlflow_errors, open_client, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,9 @@ class ModelStore:
     LEDGER_SUFFIX = ".promotions"
 
     def __init__(self) -> None:
-        mlflow = load_mlflow()
         self.uri = tracking_uri()
         with mlflow_errors(self.uri):
-            self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            self._client = open_client(self.uri)
             self._client.search_registered_models(max_results=1)
 
     def names(self) -> list[str]:

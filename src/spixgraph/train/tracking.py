@@ -12,7 +12,13 @@ from typing import Any
 
 from spixgraph.arrays import UInt8
 from spixgraph.errors import InputError
-from spixgraph.mlflow_door import experiment_id, load_mlflow, mlflow_errors, tracking_uri
+from spixgraph.mlflow_door import (
+    experiment_id,
+    load_mlflow,
+    mlflow_errors,
+    open_client,
+    tracking_uri,
+)
 
 
 class TrackedRun:
@@ -81,7 +87,7 @@ def training_run(
     """
     uri = uri or tracking_uri()
     with mlflow_errors(uri):
-        client = load_mlflow().MlflowClient(tracking_uri=uri)
+        client = open_client(uri)
         parent = experiment_id(client, experiment, uri)
         run = client.create_run(parent, tags=dict(tags), run_name=run_name)
     status = "FAILED"
@@ -108,6 +114,6 @@ def known_run(run_id: str, *, uri: str | None = None) -> TrackedRun:
     """
     uri = uri or tracking_uri()
     with mlflow_errors(uri):
-        client = load_mlflow().MlflowClient(tracking_uri=uri)
+        client = open_client(uri)
         client.get_run(run_id)
     return TrackedRun(client, uri, run_id)

@@ -106,6 +106,23 @@ def test_parallel_processes_share_a_new_experiment(folder: Path) -> None:
         assert db.execute(query).fetchall() == [("FINISHED",)] * 2
 
 
+def test_a_database_whose_making_is_stopped_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    uri = f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}"
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.search_experiments", stop)
+        with pytest.raises(KeyboardInterrupt), training_run("stopped", "r", {}, {}, uri=uri):
+            pass
+    assert not list(tmp_path.iterdir())
+    with training_run("stopped", "r", {}, {}, uri=uri):
+        pass
+    assert (tmp_path / "mlflow.db").exists()
+
+
 def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
     assert tracking_uri() == "http://mlflow.example:5000"
