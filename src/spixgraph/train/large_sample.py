@@ -27,7 +27,7 @@ from spixgraph.train.node_sample import (
 )
 from spixgraph.train.window import nearest_nodes
 
-_NOISE_ROWS = 65_536
+_NOISE_ROWS = 4096
 _CACHED_CHUNKS = 2
 
 
