@@ -143,6 +143,11 @@ def test_superpixels_of_smooth_images_are_compact_and_those_of_rough_ones_are_no
     assert 2 >= smooth > grainy > rough > 0
     assert rough < 0.1
     assert flat == 0
+    finer = [
+        make_plan(ImageLevels(coarse), nodes_per_megapixel=nodes).compactness
+        for nodes in (1250, 1500, 5000)
+    ]
+    assert finer == [pytest.approx(smooth / 2, abs=1e-3), 0, 0]
 
 
 def test_bad_arguments_are_refused():

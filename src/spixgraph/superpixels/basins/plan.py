@@ -88,7 +88,7 @@ def make_plan(
     weights = _channel_weights(source, boxes)
     plan = BasinPlan(grid, weights, 0.0)
     with ThreadPoolExecutor(workers) as pool:
-        sample = _Sample(plan, source, boxes, _Team(pool, workers))
+        sample = _Sample(plan, source, boxes, _Team(pool, workers), nodes_per_megapixel)
         n_wanted = nodes_per_megapixel * sample.n_pixels / 1e6
         return BasinPlan(grid, weights, _find_cost(sample, n_wanted), sample.compactness)
 
@@ -150,7 +150,14 @@ class _Team:
 class _Sample:
     """Basins of the sample blocks, kept so that many merge costs can be tried."""
 
-    def __init__(self, plan: BasinPlan, source: LevelSource, boxes: list[Box], team: _Team) -> None:
+    def __init__(
+        self,
+        plan: BasinPlan,
+        source: LevelSource,
+        boxes: list[Box],
+        team: _Team,
+        nodes_per_megapixel: float,
+    ) -> None:
         self._team = team
         self._sizes = [math.prod(box_size(box)) for box in boxes]
         self.n_blocks, self.n_pixels = len(boxes), sum(self._sizes)
@@ -162,7 +169,8 @@ class _Sample:
 
         self._graphs: list[BasinGraph] = team.map(graph_of, boxes)
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
-        self.compactness = 0.0 if plan.grid.is_volume else _compactness(self._graphs)
+        coarse = 0.0 if plan.grid.is_volume else min(max(3 - nodes_per_megapixel / 500, 0.0), 1.0)
+        self.compactness = round(coarse * _compactness(self._graphs), 3)
 
     def count(self, merge_cost: float, thinning: int) -> float:
         """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
@@ -175,12 +183,13 @@ class _Sample:
 
 
 def _compactness(graphs: list[BasinGraph]) -> float:
-    """Choose how compact superpixels are, by how rough the image is within its basins.
+    """Choose how compact large superpixels are, by how rough the image is within its basins.
 
     Rough is the median gradient of the basins over the standard deviation of their means. Where
     it is small, what is seen is far larger than a pixel and its border may be faint: compact
     superpixels lose less there. Where it is large, thin things fill the image, and superpixels
-    may be as long as these. Some graphs are enough.
+    may be as long as these. Some graphs are enough. From 1,500 superpixels per megapixel on none
+    are made compact: what their shape tells is worth more to a network.
     """
     graphs = graphs[:: max(1, len(graphs) // _ROUGH_GRAPHS)]
     n_pixels = np.concatenate([graph.regions.n_pixels for graph in graphs]).astype(np.float64)
@@ -191,7 +200,7 @@ def _compactness(graphs: list[BasinGraph]) -> float:
     rising = mean[:, -1].argsort(kind="stable")
     middle = np.searchsorted(n_pixels[rising].cumsum(), n_pixels.sum() / 2)
     rough = mean[rising[middle], -1] / math.sqrt(variance) if variance > 0 else math.inf
-    return round(float(_MOST_COMPACT / (1 + (rough / _ROUGH) ** 4)), 3)
+    return float(_MOST_COMPACT / (1 + (rough / _ROUGH) ** 4))
 
 
 def _find_cost(sample: _Sample, n_wanted: float) -> float:
