@@ -33,7 +33,8 @@ def memory_contract(
 
     Notes
     -----
-    The figures are measured on images of 2 to 25 megapixels with 1 to 6 channels, 2D and 3D, at
+    The figures are measured on images of 2 to 25 megapixels with 1 to 6 channels, 2D and 3D (those
+    of basins last on 2D images of 2 to 17 megapixels with 1 and 3 channels), at
     500 to 20,000 nodes per megapixel; a test holds them within 20 % of what a run takes. They are
     constants and no measurement of this machine, so that the same model gives the same bundle.
     """

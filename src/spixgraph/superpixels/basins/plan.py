@@ -38,6 +38,8 @@ _MAX_LOG_COST = 56.0
 _MAX_STEPS = 24
 _THINNING = 8
 _MOST_COMPACT, _ROUGH = 2.0, 0.15
+_LARGE, _SMALL = 1000.0, 1500.0
+"""Superpixels per megapixel up to which they are made compact, and from which they are not."""
 _ROUGH_GRAPHS = 16
 _SLOPE = 0.5  # superpixels fall roughly as the root of the merge cost
 _MIN_NOISE, _MIN_WEIGHT = 8, 1 / 8
@@ -169,8 +171,10 @@ class _Sample:
 
         self._graphs: list[BasinGraph] = team.map(graph_of, boxes)
         self.n_basins = sum(graph.n_regions for graph in self._graphs)
-        coarse = 0.0 if plan.grid.is_volume else min(max(3 - nodes_per_megapixel / 500, 0.0), 1.0)
-        self.compactness = round(coarse * _compactness(self._graphs), 3)
+        self.compactness = 0.0
+        if not plan.grid.is_volume and nodes_per_megapixel < _SMALL:
+            share = min(1.0, (_SMALL - nodes_per_megapixel) / (_SMALL - _LARGE))
+            self.compactness = round(share * _compactness(self._graphs), 3)
 
     def count(self, merge_cost: float, thinning: int) -> float:
         """Count the superpixels at `merge_cost`, from every `thinning`-th block."""
@@ -188,8 +192,7 @@ def _compactness(graphs: list[BasinGraph]) -> float:
     Rough is the median gradient of the basins over the standard deviation of their means. Where
     it is small, what is seen is far larger than a pixel and its border may be faint: compact
     superpixels lose less there. Where it is large, thin things fill the image, and superpixels
-    may be as long as these. Some graphs are enough. From 1,500 superpixels per megapixel on none
-    are made compact: what their shape tells is worth more to a network.
+    may be as long as these. Some graphs are enough.
     """
     graphs = graphs[:: max(1, len(graphs) // _ROUGH_GRAPHS)]
     n_pixels = np.concatenate([graph.regions.n_pixels for graph in graphs]).astype(np.float64)
