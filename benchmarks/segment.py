@@ -3,7 +3,7 @@
     python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default shape (6 layers of 64, alone and as the default committee of three) and random
+has the default shape (6 layers of 48, alone and as the default committee of three) and random
 weights: what it says is noise, which is the worst case for the masks, and what it takes is what a
 trained one takes. The command runs in a process of its own in which torch cannot be imported, after
 one on a small image that has compiled all code.
@@ -35,7 +35,7 @@ from spixgraph.nets.build import build_node_net
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.memory import memory_contract
 
-HIDDEN, LAYERS = 64, 6
+HIDDEN, LAYERS = 48, 6
 _COMMAND = """
 import sys
 sys.modules["torch"] = None

@@ -140,7 +140,9 @@ class TrainSection(_Strict):
     threads: int = Field(
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
-    gnn: NodeTraining = NodeTraining(members=3, node_factors=(0.5, 2.0), nodes_per_step=2048)
+    gnn: NodeTraining = NodeTraining(
+        hidden=48, members=3, node_factors=(0.5, 2.0), nodes_per_step=2048
+    )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(
         layers=0, members=3, node_factors=(0.5, 2.0), nodes_per_step=2048
