@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 
 from benchmarks.accuracy.cells import Cell
 from benchmarks.accuracy.tables import (
     MODELS,
+    Figure,
     Group,
     accuracy_table,
+    boundary_f1,
     cost_table,
     draw,
+    gain,
+    inference_seconds,
+    macro_iou,
+    ratio,
+    selected_seconds,
     train_seconds,
 )
 from spixgraph.config.params import ModelName
@@ -73,8 +79,11 @@ def page(groups: Sequence[Group], sets: Sequence[str]) -> str:
     parts = [_INTRODUCTION, missing(groups, sets)]
     if groups:
         parts += [markdown_table(accuracy_table(groups)), goal(groups)]
-        parts += [worth_of_messages(groups)]
-        parts += [markdown_table(cost_table(groups)), "![accuracy against cost](accuracy.png)"]
+        parts += [worth_of_messages(groups), boundary_goal(groups)]
+        parts += [markdown_table(cost_table(groups))]
+        parts += [cost_goal(groups, "training time to the selected epoch", selected_seconds, 0.1)]
+        parts += [cost_goal(groups, "inference time per megapixel", inference_seconds, 0.2)]
+        parts += ["![accuracy against cost](accuracy.png)"]
         parts += [markdown_table(course_table(groups))]
         for group in groups:
             parts += [f"## {group['dataset']}", markdown_table(budget_table(group))]
@@ -120,17 +129,37 @@ def worth_of_messages(groups: Sequence[Group]) -> str:
     )
 
 
-def gains(groups: Sequence[Group], other: ModelName) -> dict[str, float]:
-    """Macro IoU of the GNN over that of another model, means over seeds, where both are known."""
-    differences = {}
-    for group in groups:
-        ours, theirs = (
-            [c["metrics"]["macro_iou"] for c in group["models"] if c["name"] == name]
-            for name in ("gnn", other)
-        )
-        if ours and theirs:
-            differences[group["dataset"]] = mean(ours) - mean(theirs)
-    return differences
+def boundary_goal(groups: Sequence[Group]) -> str:
+    """Say on which sets the GNN's boundaries are worse than the U-Net's."""
+    differences = gains(groups, "cnn", boundary_f1)
+    behind = [name for name, d in differences.items() if d < -0.01]
+    return (
+        f"Goal (boundary F1, gnn - cnn >= -0.01): met on {len(differences) - len(behind)} of "
+        f"{len(differences)} sets; missed on {', '.join(behind) or 'none'}."
+    )
+
+
+def cost_goal(groups: Sequence[Group], name: str, figure: Figure, limit: float) -> str:
+    """Say on which sets a cost of the GNN is at most `limit` of the U-Net's."""
+    known = {
+        group["dataset"]: part for group in groups if (part := ratio(group, figure)) is not None
+    }
+    above = [f"{dataset} ({number(part)})" for dataset, part in known.items() if part > limit]
+    return (
+        f"Goal ({name}, gnn / cnn <= {limit:g}): met on {len(known) - len(above)} of {len(known)} "
+        f"sets; missed on {', '.join(above) or 'none'}."
+    )
+
+
+def gains(
+    groups: Sequence[Group], other: ModelName, figure: Figure = macro_iou
+) -> dict[str, float]:
+    """Say what the GNN has over another model, means over seeds, where both are known."""
+    return {
+        group["dataset"]: difference
+        for group in groups
+        if (difference := gain(group, figure, other)) is not None
+    }
 
 
 def course_table(groups: Sequence[Group]) -> Table:

@@ -29,10 +29,10 @@ def accuracy_table(reports: Sequence[Group]) -> Table:
     rows = tuple(
         (
             report["dataset"],
-            *(_spread(report, model, _macro_iou) for model in MODELS),
-            _difference(report, _macro_iou, "cnn"),
-            _difference(report, _macro_iou, "mlp"),
-            _difference(report, _boundary_f1, "cnn"),
+            *(_spread(report, model, macro_iou) for model in MODELS),
+            _difference(report, macro_iou, "cnn"),
+            _difference(report, macro_iou, "mlp"),
+            _difference(report, boundary_f1, "cnn"),
             score(report["ceiling"].get("rag", {}).get("macro_iou")),
         )
         for report in reports
@@ -45,6 +45,7 @@ def cost_table(reports: Sequence[Group]) -> Table:
     """Time and memory of the GNN as parts of the U-Net's."""
     figures = {
         "training time": train_seconds,
+        "to the selected epoch": selected_seconds,
         "training memory": _memory("train"),
         "inference time per MP": inference_seconds,
         "inference memory": _memory("inference"),
@@ -62,6 +63,16 @@ def train_seconds(entry: Entry) -> float | None:
     return None if None in parts else sum(parts)
 
 
+def selected_seconds(entry: Entry) -> float | None:
+    """Seconds from images to the epoch whose weights are kept, graphs included."""
+    total, curve = train_seconds(entry), entry["train"].get("curve")
+    if total is None or not curve:
+        return None
+    at = [seconds for _, seconds, _ in curve]
+    scores = [score_on_val for _, _, score_on_val in curve]
+    return total - at[-1] + at[scores.index(max(scores))]
+
+
 def inference_seconds(entry: Entry) -> float | None:
     """Seconds per megapixel from image to mask."""
     speed = speed_mp_s(entry)
@@ -76,12 +87,14 @@ def _memory(step: str) -> Figure:
     return above_baseline
 
 
-def _macro_iou(entry: Entry) -> float | None:
+def macro_iou(entry: Entry) -> float | None:
+    """Per pixel, on test."""
     value: float | None = entry["metrics"]["macro_iou"]
     return value
 
 
-def _boundary_f1(entry: Entry) -> float | None:
+def boundary_f1(entry: Entry) -> float | None:
+    """On test, within the tolerance of the settings."""
     value: float | None = entry["metrics"]["boundary_f1"]
     return value
 
@@ -101,13 +114,25 @@ def _spread(report: Group, model: str, figure: Figure) -> str:
 
 
 def _difference(report: Group, figure: Figure, other: str) -> str:
+    difference = gain(report, figure, other)
+    return UNKNOWN if difference is None else f"{difference:+.3f}"
+
+
+def gain(report: Group, figure: Figure, other: str) -> float | None:
+    """Take the mean of another model from that of the GNN, where both are known."""
     ours, theirs = _values(report, "gnn", figure), _values(report, other, figure)
-    return f"{mean(ours) - mean(theirs):+.3f}" if ours and theirs else UNKNOWN
+    return mean(ours) - mean(theirs) if ours and theirs else None
 
 
 def _ratio(report: Group, figure: Figure) -> str:
+    value = ratio(report, figure)
+    return UNKNOWN if value is None else number(value)
+
+
+def ratio(report: Group, figure: Figure) -> float | None:
+    """Divide the mean of the GNN by that of the U-Net, where both are known."""
     ours, theirs = _values(report, "gnn", figure), _values(report, "cnn", figure)
-    return number(mean(ours) / mean(theirs)) if ours and theirs and mean(theirs) else UNKNOWN
+    return mean(ours) / mean(theirs) if ours and theirs and mean(theirs) else None
 
 
 def draw(reports: Sequence[Group], path: Path) -> None:
@@ -128,7 +153,7 @@ def draw(reports: Sequence[Group], path: Path) -> None:
                 (mean(cost) / scale, mean(iou), model)
                 for model in MODELS
                 if (cost := _values(report, model, figure))
-                and (iou := _values(report, model, _macro_iou))
+                and (iou := _values(report, model, macro_iou))
             ]
             axes.plot(*zip(*[d[:2] for d in sorted(dots)], strict=True), color="#dddddd", zorder=1)
             for x, y, model in dots:

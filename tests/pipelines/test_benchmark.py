@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy.page import worth_of_messages
-from benchmarks.accuracy.tables import Group
+from benchmarks.accuracy.page import cost_goal, worth_of_messages
+from benchmarks.accuracy.tables import Group, selected_seconds
 from tests.pipelines.conftest import REPOSITORY, run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
@@ -51,6 +51,18 @@ def test_the_page_says_where_message_passing_does_not_help():
     assert "3 sets have both" in said
     assert "does not help on spoilt;" in said
     assert "can, on unsure." in said
+
+
+def test_the_page_says_where_a_cost_is_missed():
+    curve = [[1, 10.0, 0.5], [2, 20.0, 0.7], [3, 30.0, 0.7]]  # the second is kept
+    slow = {"name": "gnn", "train": {"seconds": 35.0, "graph_seconds": 5.0, "curve": curve}}
+    unet = {"name": "cnn", "train": {"seconds": 31.0, "graph_seconds": 0.0, "curve": curve}}
+    assert selected_seconds(slow) == 20 + 5 + 5
+    tree = {"name": "gnn", "train": {"seconds": 35.0, "graph_seconds": 5.0}}
+    groups = [{"dataset": "ovary", "models": [slow, unet]}, {"dataset": "tree", "models": [tree]}]
+    said = cost_goal(groups, "time", selected_seconds, 1.5)
+    assert "met on 1 of 1 sets; missed on none." in said
+    assert "missed on ovary (1.43)." in cost_goal(groups, "time", selected_seconds, 1.4)
 
 
 def _group(dataset: str, **macro_ious: list[float]) -> Group:
