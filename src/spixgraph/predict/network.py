@@ -101,7 +101,7 @@ def _side_by_side(model: NodeModel, workers: int) -> tuple[NodeModel, int]:
     """Return a model for parts in threads of their own, and how many; one where it has none."""
     if not isinstance(model.predictor, OnnxPredictor) or model.predictor.device != "cpu":
         return model, 1
-    return replace(model, predictor=model.predictor.of_one_thread()), workers
+    return replace(model, predictor=model.predictor.for_parts()), workers
 
 
 def _run_part(
