@@ -21,6 +21,7 @@ from spixgraph.graph.stream.cluster import ClusterPass, connected, tasks
 from spixgraph.graph.stream.driver import part_of
 from spixgraph.graph.stream.store import WORK
 from spixgraph.io.images import open_image
+from tests.unit.graph.stream import stoppable
 from tests.unit.graph.stream.images import pixels_of
 
 NODES = 5000
@@ -174,8 +175,17 @@ def test_control_c_ends_the_workers_too(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels_of((1, 512, 512, 1))[0, ..., 0].repeat(64, axis=0))
     out = tmp_path / "g.zarr"
-    code = "from spixgraph.cli import main; main()"
-    command = [sys.executable, "-c", code, "graph", path, out, "--dask", "local", "--workers", "2"]
+    command = [
+        sys.executable,
+        stoppable.__file__,
+        "graph",
+        path,
+        out,
+        "--dask",
+        "local",
+        "--workers",
+        "2",
+    ]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as run:

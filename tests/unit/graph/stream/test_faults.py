@@ -19,6 +19,7 @@ from spixgraph.graph.stream import stream_graph
 from spixgraph.graph.stream.driver import part_of
 from spixgraph.graph.stream.store import WORK
 from spixgraph.io.images import ArraySource, open_image
+from tests.unit.graph.stream import stoppable
 from tests.unit.graph.stream.images import CountingSource, pixels_of
 from tests.unit.graph.stream.run_and_die import BLOCK, NODES, SHAPE, SIZE
 
@@ -152,8 +153,15 @@ def test_control_c_is_one_line_that_says_how_to_go_on(tmp_path):
     pixels = np.tile(pixels_of((1, 1024, 512, 1))[0, ..., 0], (40, 1))
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     out = tmp_path / "g.zarr"
-    code = "from spixgraph.cli import main; main()"
-    command = [sys.executable, "-c", code, "graph", tmp_path / "a.tif", out, "--workers", "1"]
+    command = [
+        sys.executable,
+        stoppable.__file__,
+        "graph",
+        tmp_path / "a.tif",
+        out,
+        "--workers",
+        "1",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         journal = part_of(out) / WORK / "journal"
         while run.poll() is None and not (journal.exists() and len(journal.read_text()) > 900):
