@@ -90,6 +90,12 @@ class NodeTraining(_Strict):
         description="further graphs of each training image, with so many times the nodes; half of "
         "the steps see one of them. Not for the paper network",
     )
+    zooms: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] | Literal["auto"] = Field(
+        default=(),
+        description="further graphs of each training image at so many times its size, drawn as "
+        "those of `node_factors`; auto: 0.71 and 1.41 where the stated pixel sizes of 2D images "
+        "differ by a fifth. Not for the paper network",
+    )
     nodes_per_step: int | None = Field(
         default=None,
         gt=0,
@@ -141,11 +147,11 @@ class TrainSection(_Strict):
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
     gnn: NodeTraining = NodeTraining(
-        hidden=48, members=3, node_factors=(0.5, 2.0), nodes_per_step=2048
+        hidden=48, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(
-        layers=0, members=3, node_factors=(0.5, 2.0), nodes_per_step=2048
+        layers=0, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
     )
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()

@@ -17,6 +17,7 @@ from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
 from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.graph.targets import with_targets
+from spixgraph.io.zoomed import ZoomedSource, zoomed_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
 from spixgraph.stages.reuse import keep_or_make
@@ -117,19 +118,36 @@ def open_graphs(
 
 
 def make_graphs_of_other_sizes(
-    run: Run, items: tuple[PreparedItem, ...], factors: Sequence[float], folder: Path
+    run: Run,
+    items: tuple[PreparedItem, ...],
+    folder: Path,
+    *,
+    factors: Sequence[float] = (),
+    zooms: Sequence[float] = (),
 ) -> tuple[list[StoredGraph], list[StoredSamples]]:
-    """Make graphs of images anew, with so many times the usual number of nodes, and their samples.
+    """Make other graphs of images, and their samples.
 
     They lie in `folder`, and are not kept: to make them takes as long as one image of the same
     size.
+
+    Parameters
+    ----------
+    run : Run
+    items : tuple of PreparedItem
+    folder : Path
+    factors : sequence of float
+        Graphs of an image with so many times the usual number of nodes.
+    zooms : sequence of float
+        Graphs of an image that is so many times as large, with the usual nodes per megapixel.
     """
     usual, n_classes = recipe_for(run, "rag").nodes_per_megapixel, load_prepared(run).n_classes
+    kinds = [(factor, 1.0) for factor in factors] + [(1.0, zoom) for zoom in zooms]
     paths = []
-    for number, (item, factor) in enumerate(product(items, factors)):
+    for number, (item, (factor, zoom)) in enumerate(product(items, kinds)):
         paths.append(folder / f"{number}.zarr")
-        mask = true_mask(run, item)
-        with open_item(run, item) as source, TemporaryDirectory(dir=folder) as made:
+        mask = zoomed_mask(true_mask(run, item), zoom)
+        with open_item(run, item) as image, TemporaryDirectory(dir=folder) as made:
+            source = image if zoom == 1 else ZoomedSource(image, zoom)
             path = Path(made) / "graph.zarr"
             workers = os.cpu_count() or 1
             stream_graph(source, path, nodes_per_megapixel=factor * usual, workers=workers)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
+from spixgraph.errors import InputError
 from spixgraph.files import code_sha256, write_json
 from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
@@ -31,6 +32,8 @@ from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
+_ALIKE, _ZOOMS = 1.2, (0.71, 1.41)
+"""Ratio of pixel sizes from which on training images are seen at other sizes; those sizes."""
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
@@ -128,14 +131,38 @@ def fit_model(
     graphs, pixels = open_graphs(run, train)
     val_graphs, val_pixels = open_graphs(run, val)
     with scratch_folder() as folder:
-        if factors := settings.node_factors:
-            others, their_pixels = make_graphs_of_other_sizes(run, train, factors, folder)
-            graphs = graphs * len(factors) + others
-            pixels = pixels * len(factors) + their_pixels
+        factors, zooms = settings.node_factors, zooms_of(settings, prepared)
+        if n_kinds := len(factors) + len(zooms):
+            others, their_pixels = make_graphs_of_other_sizes(
+                run, train, folder, factors=factors, zooms=zooms
+            )
+            graphs = graphs * n_kinds + others
+            pixels = pixels * n_kinds + their_pixels
             give_back()  # what making graphs took
         return train_node_net(
             model, graphs, val_graphs, settings, samples=(pixels, val_pixels), **common
         )
+
+
+def zooms_of(settings: NodeTraining, prepared: Prepared) -> tuple[float, ...]:
+    """Settle at which other sizes training images are seen, too.
+
+    Raises
+    ------
+    InputError
+        If zooms are asked for and images have several slices.
+    """
+    if settings.zooms != "auto":
+        if settings.zooms and prepared.n_dims == 3:
+            raise InputError(
+                f"zooms are for 2D images, {prepared.name} has several slices; set zooms: []"
+            )
+        return settings.zooms
+    sizes = [item.pixel_size_um for item in prepared.split("train", "val")]
+    known = [size[2] for size in sizes if size is not None]
+    if prepared.n_dims == 3 or not known or max(known) < _ALIKE * min(known):
+        return ()
+    return _ZOOMS
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spixgraph.config.params import load_params
+from spixgraph.errors import InputError
 from spixgraph.io.phantoms import write_phantom_dataset
 from spixgraph.stages.graphs import (
     load_graphs,
@@ -16,6 +17,7 @@ from spixgraph.stages.graphs import (
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
 from spixgraph.stages.run import Run
+from spixgraph.stages.training import zooms_of
 from spixgraph.train.node_sample import pixels_per_class
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -35,7 +37,7 @@ def run(tmp_path_factory):
 def test_factors_change_the_number_of_nodes_and_nothing_else(run, tmp_path):
     items = load_prepared(run).split("train")
     (usual,) = load_graphs(run, "rag", items)
-    graphs, samples = make_graphs_of_other_sizes(run, items, (0.5, 1.0, 2.0), tmp_path)
+    graphs, samples = make_graphs_of_other_sizes(run, items, tmp_path, factors=(0.5, 1.0, 2.0))
     fewer, same, more = graphs
     assert fewer.n_regions < usual.n_regions < more.n_regions
     np.testing.assert_array_equal(same.x[:], usual.x)
@@ -43,3 +45,49 @@ def test_factors_change_the_number_of_nodes_and_nothing_else(run, tmp_path):
     assert [p.n_regions for p in samples] == [g.n_regions for g in graphs]
     areas = [pixels_per_class(g).sum(0) for g in graphs]
     np.testing.assert_allclose(areas[0], areas[2], rtol=1e-4)
+
+
+def test_zooms_are_graphs_of_larger_and_smaller_images(run, tmp_path):
+    items = load_prepared(run).split("train")
+    (usual,) = load_graphs(run, "rag", items)
+    graphs, samples = make_graphs_of_other_sizes(
+        run, items, tmp_path, factors=(1.0,), zooms=(0.5, 1.0, 2.0)
+    )
+    same, smaller, also_same, larger = graphs
+    for graph in (same, also_same):
+        np.testing.assert_array_equal(graph.x[:], usual.x)
+    assert smaller.n_regions < usual.n_regions < larger.n_regions
+    assert [p.n_regions for p in samples] == [g.n_regions for g in graphs]
+    area = pixels_per_class(usual).sum(0)
+    for graph, times in ((smaller, 1 / 4), (larger, 4)):
+        np.testing.assert_allclose(pixels_per_class(graph).sum(0), times * area, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [((0.1, 0.11, 0.2), 0), ((0.1, 0.18, 0.1), 2), ((None, None, 0.1), 0), ((0.1, None, 0.2), 0)],
+)
+def test_auto_zooms_where_pixel_sizes_differ(run, sizes, wanted):
+    settings = run.params.train.gnn
+    assert len(zooms_of(settings, sized(run, sizes))) == wanted
+    given = settings.model_copy(update={"zooms": (0.8,)})
+    assert zooms_of(given, sized(run, sizes)) == (0.8,)
+
+
+def test_volumes_are_not_zoomed(run):
+    prepared = sized(run, (0.1, 0.2, 0.3)).model_copy(update={"n_dims": 3})
+    assert zooms_of(run.params.train.gnn, prepared) == ()
+    given = run.params.train.gnn.model_copy(update={"zooms": (0.8,)})
+    with pytest.raises(InputError, match=r"several slices; set zooms: \[\]"):
+        zooms_of(given, prepared)
+
+
+def sized(run, sizes):
+    """Give the images pixel sizes, those of train and val first."""
+    prepared = load_prepared(run)
+    items = sorted(prepared.items, key=lambda item: item.split == "test")
+    given = [
+        item.model_copy(update={"pixel_size_um": size and (size, size, size), "split": split})
+        for item, size, split in zip(items, sizes, ("train", "val", "test"), strict=True)
+    ]
+    return prepared.model_copy(update={"items": tuple(given)})
