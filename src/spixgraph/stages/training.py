@@ -28,12 +28,11 @@ from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, training_run
 from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
+from spixgraph.train.zooms import auto_zooms
 
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
-_ALIKE, _ZOOMS = 1.2, (0.71, 1.41)
-"""Ratio of pixel sizes from which on training images are seen at other sizes; those sizes."""
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
@@ -159,10 +158,7 @@ def zooms_of(settings: NodeTraining, prepared: Prepared) -> tuple[float, ...]:
             )
         return settings.zooms
     sizes = [item.pixel_size_um for item in prepared.split("train", "val")]
-    known = [size[2] for size in sizes if size is not None]
-    if prepared.n_dims == 3 or not known or max(known) < _ALIKE * min(known):
-        return ()
-    return _ZOOMS
+    return auto_zooms([size and size[2] for size in sizes], n_dims=prepared.n_dims)
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:
