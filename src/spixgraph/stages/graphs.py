@@ -145,9 +145,10 @@ def make_graphs_of_other_sizes(
     paths = []
     for number, (item, (factor, zoom)) in enumerate(product(items, kinds)):
         paths.append(folder / f"{number}.zarr")
-        mask = zoomed_mask(true_mask(run, item), zoom)
-        with open_item(run, item) as image, TemporaryDirectory(dir=folder) as made:
-            source = image if zoom == 1 else ZoomedSource(image, zoom)
+        mask = true_mask(run, item)
+        with open_item(run, item) as source, TemporaryDirectory(dir=folder) as made:
+            if zoom != 1:
+                source, mask = ZoomedSource(source, zoom), zoomed_mask(mask, zoom)
             path = Path(made) / "graph.zarr"
             workers = os.cpu_count() or 1
             stream_graph(source, path, nodes_per_megapixel=factor * usual, workers=workers)
