@@ -103,9 +103,12 @@ class Worker:
 
     def _beat(self, parent: int) -> None:
         """Renew the lease; end at once when the service is gone."""
+        renewed = -math.inf
         while os.getppid() == parent:
-            self._table.renew(self._orders.name)
-            time.sleep(_BEAT_S)
+            if time.monotonic() - renewed >= _BEAT_S:
+                self._table.renew(self._orders.name)
+                renewed = time.monotonic()
+            time.sleep(_LOOK_S)
         os._exit(0)
 
     def _work(self, job: Job) -> None:
