@@ -3,10 +3,10 @@
     python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default shape (6 layers of 48, alone and as the default committee of three) and random
-weights: what it says is noise, which is the worst case for the masks, and what it takes is what a
-trained one takes. The command runs in a process of its own in which torch cannot be imported, after
-one on a small image that has compiled all code.
+has the default layers (alone and as the default committee of three) and random weights: what it
+says is noise, which is the worst case for the masks, and what it takes is what a trained one takes.
+The command runs in a process of its own in which torch cannot be imported, after one on a small
+image that has compiled all code.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.engine.mosaic import write_mosaic
+from spixgraph.config.params import TrainSection
 from spixgraph.config.recipe import BasinParams, GraphRecipe
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
@@ -35,7 +36,7 @@ from spixgraph.nets.build import build_node_net
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.memory import memory_contract
 
-HIDDEN, LAYERS = 48, 6
+_DEFAULT = TrainSection().gnn
 _COMMAND = """
 import sys
 sys.modules["torch"] = None
@@ -87,8 +88,8 @@ def make_model(
     decoder: bool = True,
     kind: str = "gnn",
     members: int = 1,
-    hidden: int = HIDDEN,
-    layers: int = LAYERS,
+    hidden: int = _DEFAULT.hidden,
+    layers: int = _DEFAULT.layers,
 ) -> None:
     """Write a bundle with random weights."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))

@@ -132,6 +132,8 @@ def worth_of_messages(groups: Sequence[Group]) -> str:
 def boundary_goal(groups: Sequence[Group]) -> str:
     """Say on which sets the GNN's boundaries are worse than the U-Net's."""
     differences = gains(groups, "cnn", boundary_f1)
+    if not differences:
+        return "Goal (boundary F1, gnn - cnn >= -0.01): no set has both models."
     behind = [name for name, d in differences.items() if d < -0.01]
     return (
         f"Goal (boundary F1, gnn - cnn >= -0.01): met on {len(differences) - len(behind)} of "
@@ -144,6 +146,8 @@ def cost_goal(groups: Sequence[Group], name: str, figure: Figure, limit: float) 
     known = {
         group["dataset"]: part for group in groups if (part := ratio(group, figure)) is not None
     }
+    if not known:
+        return f"Goal ({name}, gnn / cnn <= {limit:g}): no set has both models."
     above = [f"{dataset} ({number(part)})" for dataset, part in known.items() if part > limit]
     return (
         f"Goal ({name}, gnn / cnn <= {limit:g}): met on {len(known) - len(above)} of {len(known)} "

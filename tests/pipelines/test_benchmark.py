@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy.page import cost_goal, worth_of_messages
+from benchmarks.accuracy.page import boundary_goal, cost_goal, worth_of_messages
 from benchmarks.accuracy.tables import Group, selected_seconds
 from tests.pipelines.conftest import REPOSITORY, run
 
@@ -63,6 +63,18 @@ def test_the_page_says_where_a_cost_is_missed():
     said = cost_goal(groups, "time", selected_seconds, 1.5)
     assert "met on 1 of 1 sets; missed on none." in said
     assert "missed on ovary (1.43)." in cost_goal(groups, "time", selected_seconds, 1.4)
+    assert "no set has both" in cost_goal(groups[1:], "time", selected_seconds, 1.4)
+
+
+def test_the_page_says_where_boundaries_are_worse():
+    def group(name: str, ours: float, theirs: float) -> Group:
+        pairs = (("gnn", ours), ("cnn", theirs))
+        models = [{"name": model, "metrics": {"boundary_f1": value}} for model, value in pairs]
+        return {"dataset": name, "models": models}
+
+    said = boundary_goal([group("fine", 0.795, 0.8), group("worse", 0.78, 0.8)])
+    assert "met on 1 of 2 sets; missed on worse." in said
+    assert "no set has both" in boundary_goal([])
 
 
 def _group(dataset: str, **macro_ious: list[float]) -> Group:

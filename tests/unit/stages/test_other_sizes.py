@@ -1,5 +1,6 @@
 """Further graphs of the training images, with more or fewer nodes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from spixgraph.stages.graphs import (
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
 from spixgraph.stages.run import Run
-from spixgraph.stages.training import zooms_of
+from spixgraph.stages.training import fit_model, zooms_of
 from spixgraph.train.node_sample import pixels_per_class
+from spixgraph.train.node_training import TrainedNodeNet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -61,6 +63,30 @@ def test_zooms_are_graphs_of_larger_and_smaller_images(run, tmp_path):
     area = pixels_per_class(usual).sum(0)
     for graph, times in ((smaller, 1 / 4), (larger, 4)):
         np.testing.assert_allclose(pixels_per_class(graph).sum(0), times * area, rtol=0.02)
+
+
+def test_training_learns_from_zoomed_images(run):
+    def weights(**settings):
+        small = {
+            "hidden": 8,
+            "layers": 1,
+            "members": 1,
+            "epochs": 1,
+            "node_factors": (),
+            **settings,
+        }
+        gnn = run.params.train.gnn.model_copy(update=small)
+        train = run.params.train.model_copy(update={"gnn": gnn})
+        other = replace(run, params=run.params.model_copy(update={"train": train}))
+        trained = fit_model(other, load_prepared(run), "gnn", 0)
+        assert isinstance(trained, TrainedNodeNet)
+        return {name: value.numpy() for name, value in trained.net.state_dict().items()}
+
+    plain, zoomed = weights(zooms=()), weights(zooms=(0.8,))
+    assert any((plain[name] != zoomed[name]).any() for name in plain)
+    twice, also_twice = weights(zooms=(), node_factors=(1.0,)), weights(zooms=(1.0,))
+    for name, value in twice.items():
+        np.testing.assert_array_equal(value, also_twice[name])
 
 
 @pytest.mark.parametrize(

@@ -175,17 +175,8 @@ def test_control_c_ends_the_workers_too(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels_of((1, 512, 512, 1))[0, ..., 0].repeat(64, axis=0))
     out = tmp_path / "g.zarr"
-    command = [
-        sys.executable,
-        stoppable.__file__,
-        "graph",
-        path,
-        out,
-        "--dask",
-        "local",
-        "--workers",
-        "2",
-    ]
+    arguments = ["graph", path, out, "--dask", "local", "--workers", "2"]
+    command = [sys.executable, stoppable.__file__, *arguments]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as run:

@@ -153,15 +153,8 @@ def test_control_c_is_one_line_that_says_how_to_go_on(tmp_path):
     pixels = np.tile(pixels_of((1, 1024, 512, 1))[0, ..., 0], (40, 1))
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     out = tmp_path / "g.zarr"
-    command = [
-        sys.executable,
-        stoppable.__file__,
-        "graph",
-        tmp_path / "a.tif",
-        out,
-        "--workers",
-        "1",
-    ]
+    arguments = ["graph", tmp_path / "a.tif", out, "--workers", "1"]
+    command = [sys.executable, stoppable.__file__, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         journal = part_of(out) / WORK / "journal"
         while run.poll() is None and not (journal.exists() and len(journal.read_text()) > 900):
