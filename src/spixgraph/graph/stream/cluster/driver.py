@@ -1,6 +1,7 @@
 """Hand out the strips of a pass, number what comes back in order, and keep the journal."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from spixgraph.arrays import PixelSizeUm
 from spixgraph.errors import ResourceError
 from spixgraph.graph.stream.cluster import tasks
 from spixgraph.graph.stream.cluster.connection import require_able
+from spixgraph.graph.stream.cluster.interrupts import interrupts_noted
 from spixgraph.graph.stream.image_plan import ImagePlan
 from spixgraph.graph.stream.joins import finish_strip
 from spixgraph.graph.stream.reader import digest_place
@@ -25,6 +27,8 @@ from spixgraph.io.source import ImageSource
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 10.0
+_INTERRUPT_SECONDS = 0.5
+"""Ctrl-C waits no longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,8 @@ class ClusterPass:
             part=str(store.folder.resolve()), block_px=block_px,
         )  # fmt: skip
         require_able(self.client, job)
-        _Strips(self.client, job, region, store, progress).run()
+        with interrupts_noted() as raise_noted:
+            _Strips(self.client, job, region, store, progress, raise_noted).run()
 
 
 class _Strips:
@@ -89,9 +94,10 @@ class _Strips:
         region: Region,
         store: FolderStore,
         progress: Callable[[int], None],
+        raise_noted: Callable[[], None],
     ) -> None:
         self._client, self._job, self._region = client, job, region
-        self._store, self._progress = store, progress
+        self._store, self._progress, self._raise_noted = store, progress, raise_noted
         self._run = uuid4().hex[:8]
         self._described: deque[tuple[Any, Any]] = deque()
         self._joined: deque[tuple[list[int], Any]] = deque()
@@ -157,13 +163,17 @@ class _Strips:
         """Wait for a task; say so when nobody is left to do it."""
         from distributed import CancelledError, KilledWorker
 
+        look = time.monotonic() + _LOOK_SECONDS
         while True:
+            self._raise_noted()
             try:
-                return future.result(timeout=_LOOK_SECONDS)
+                return future.result(timeout=_INTERRUPT_SECONDS)
             except TimeoutError:
                 if future.status == "error":
                     raise  # of the task itself
-                self._say_if_nobody_works()
+                if time.monotonic() > look:
+                    self._say_if_nobody_works()
+                    look = time.monotonic() + _LOOK_SECONDS
             except KilledWorker as error:
                 raise ResourceError(
                     f"{error.task} took {error.allowed_failures + 1} workers down, one after the "
