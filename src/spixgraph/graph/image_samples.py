@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from spixgraph.arrays import LabelsZYX, MaskZYX
+import numpy as np
+
+from spixgraph.arrays import Float32, LabelsZYX, MaskZYX
 from spixgraph.errors import InputError
 from spixgraph.files import atomic_path
+from spixgraph.graph.array_files import keep_graph, keep_samples
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names, pixel_maps
 from spixgraph.graph.pixel_samples import (
     PixelSamples,
@@ -15,23 +18,27 @@ from spixgraph.graph.pixel_samples import (
     sample_pixels,
 )
 from spixgraph.graph.region_graph import create_graph, create_table, open_tables, row_axis
-from spixgraph.graph.stream import StreamedGraph
+from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
+from spixgraph.graph.stream import HeldGraph, StreamedGraph
 from spixgraph.graph.targets import class_fractions
 from spixgraph.io.source import ImageSource
 from spixgraph.superpixels.basins.block import Workspace
 
 SAMPLES = "pixel_samples"
 """Group of the samples inside that of a graph."""
+_ROWS_AT_ONCE = 8192
 
 
-def image_samples(source: ImageSource, graph: StreamedGraph, mask: MaskZYX) -> PixelSamples:
+def image_samples(
+    source: ImageSource, graph: StreamedGraph | HeldGraph, mask: MaskZYX
+) -> PixelSamples:
     """Take annotated pixels of each superpixel of an image.
 
     Parameters
     ----------
     source : ImageSource
         The image that `graph` was made of; read once, with halos.
-    graph : StreamedGraph
+    graph : StreamedGraph or HeldGraph
         Of the whole image.
     mask : (Z, Y, X) uint8
         Class ids; 255 is not annotated.
@@ -42,6 +49,25 @@ def image_samples(source: ImageSource, graph: StreamedGraph, mask: MaskZYX) -> P
         If the mask has another shape than the labels of the graph.
     """
     return join_samples([samples for _, _, _, samples in _blocks(source, graph, mask)])
+
+
+def keep_taught(
+    source: ImageSource, held: HeldGraph, mask: MaskZYX, n_classes: int, folder: Path
+) -> tuple[StoredGraph, StoredSamples]:
+    """Put what `save_taught` writes in files that last as long as a training.
+
+    For small images, whose Zarr arrays take longer to make than their superpixels. Arguments as for
+    `save_taught`, which has the same tables.
+
+    Parameters
+    ----------
+    folder : Path
+        To be made.
+    """
+    [piece] = _pieces(source, held, mask, n_classes, n_rows=held.graph.n_regions)
+    folder.mkdir()
+    graph = keep_graph(held.graph, piece.target, piece.annotated, folder)
+    return graph, keep_samples(piece.samples, folder)
 
 
 def save_taught(
@@ -70,17 +96,55 @@ def save_taught(
         target = create_table(group, "target", (graph.n_regions, n_classes))
         annotated = create_table(group, "annotated", (graph.n_regions,))
         stored = None
-        for nodes, labels, truth, samples in _blocks(source, graph, mask):
-            target[nodes], annotated[nodes] = class_fractions(
-                labels, truth, samples.n_regions, n_classes
-            )
+        for piece in _pieces(source, graph, mask, n_classes, n_rows=_ROWS_AT_ONCE):
+            nodes, samples = piece.nodes, piece.samples
+            target[nodes], annotated[nodes] = piece.target, piece.annotated
             shape = (graph.n_regions, samples.classes.shape[1])
             stored = stored or create_samples(part / SAMPLES, samples.names, shape)
             stored[0][nodes], stored[1][nodes] = samples.values, samples.classes
 
 
+class _Piece(NamedTuple):
+    """What consecutive nodes are taught; `target` and `annotated` as in `RegionGraph`."""
+
+    nodes: slice
+    target: Float32
+    annotated: Float32
+    samples: PixelSamples
+
+
+def _pieces(
+    source: ImageSource,
+    graph: StreamedGraph | HeldGraph,
+    mask: MaskZYX,
+    n_classes: int,
+    *,
+    n_rows: int,
+) -> Iterator[_Piece]:
+    """Put blocks together until they have `n_rows` superpixels: writes are slow."""
+    held: list[_Piece] = []
+    for nodes, labels, truth, samples in _blocks(source, graph, mask):
+        fractions = class_fractions(labels, truth, samples.n_regions, n_classes)
+        held.append(_Piece(nodes, *fractions, samples))
+        if nodes.stop - held[0].nodes.start >= n_rows:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(pieces: list[_Piece]) -> _Piece:
+    """Make one piece of consecutive ones."""
+    return _Piece(
+        slice(pieces[0].nodes.start, pieces[-1].nodes.stop),
+        np.concatenate([piece.target for piece in pieces]),
+        np.concatenate([piece.annotated for piece in pieces]),
+        join_samples([piece.samples for piece in pieces]),
+    )
+
+
 def _blocks(
-    source: ImageSource, graph: StreamedGraph, mask: MaskZYX
+    source: ImageSource, graph: StreamedGraph | HeldGraph, mask: MaskZYX
 ) -> Iterator[tuple[slice, LabelsZYX, MaskZYX, PixelSamples]]:
     """Yield the ids of the superpixels of each block, its labels from 0, its mask, its samples."""
     if mask.shape != graph.shape_zyx:

@@ -21,7 +21,7 @@ class StoredGraph:
     ----------
     feature_names, edge_feature_names : tuple of str
     source : GraphSource
-    x, centroid_px, edge_index, edge_attr : Zarr array
+    x, centroid_px, edge_index, edge_attr : Zarr array or ArrayFile
     n_pixels, target, annotated : numpy array
         As in `RegionGraph`; small.
     """
@@ -54,7 +54,7 @@ class StoredGraph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredSamples:
-    """`PixelSamples` on disk: names, and `values` and `classes` as Zarr arrays."""
+    """`PixelSamples` on disk: names, and `values` and `classes` as Zarr arrays or `ArrayFile`."""
 
     names: tuple[str, ...]
     values: StoredArray

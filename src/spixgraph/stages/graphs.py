@@ -8,15 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spixgraph.arrays import LabelsZYX
+from spixgraph.arrays import LabelsZYX, MaskZYX
 from spixgraph.config.params import RecipeName
 from spixgraph.files import code_sha256, read_json, write_json
-from spixgraph.graph.image_samples import SAMPLES, save_taught
+from spixgraph.graph.image_samples import SAMPLES, keep_taught, save_taught
 from spixgraph.graph.pixel_samples import open_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
-from spixgraph.graph.stream import StreamedGraph, stream_graph
+from spixgraph.graph.stream import StreamedGraph, hold_graph, in_memory, stream_graph
 from spixgraph.graph.targets import with_targets
+from spixgraph.io.source import ImageSource
 from spixgraph.io.zoomed import ZoomedSource, zoomed_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
@@ -25,6 +26,8 @@ from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
 _DISPATCH = "predict/image_graph.py"
+_SMALL_PX = 1 << 22
+"""Graphs of images of at most so many pixels are made in memory."""
 
 
 def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
@@ -114,7 +117,11 @@ def open_graphs(
     run: Run, items: tuple[PreparedItem, ...]
 ) -> tuple[list[StoredGraph], list[StoredSamples]]:
     """Open the basin graphs of these items, and what the pixel decoder learns from."""
-    return _opened([run.layout.graphs("rag") / f"{item.id}.zarr" for item in items])
+    paths = [run.layout.graphs("rag") / f"{item.id}.zarr" for item in items]
+    return (
+        [StoredGraph.open(path) for path in paths],
+        [open_samples(path / SAMPLES) for path in paths],
+    )
 
 
 def make_graphs_of_other_sizes(
@@ -128,7 +135,7 @@ def make_graphs_of_other_sizes(
     """Make other graphs of images, and their samples.
 
     They lie in `folder`, and are not kept: to make them takes as long as one image of the same
-    size.
+    size. Those of small images are made in memory.
 
     Parameters
     ----------
@@ -142,25 +149,31 @@ def make_graphs_of_other_sizes(
     """
     usual, n_classes = recipe_for(run, "rag").nodes_per_megapixel, load_prepared(run).n_classes
     kinds = [(factor, 1.0) for factor in factors] + [(1.0, zoom) for zoom in zooms]
-    paths = []
+    made = []
     for number, (item, (factor, zoom)) in enumerate(product(items, kinds)):
-        paths.append(folder / f"{number}.zarr")
         mask = true_mask(run, item)
-        with open_item(run, item) as source, TemporaryDirectory(dir=folder) as made:
+        with open_item(run, item) as source:
             if zoom != 1:
                 source, mask = ZoomedSource(source, zoom), zoomed_mask(mask, zoom)
-            path = Path(made) / "graph.zarr"
-            workers = os.cpu_count() or 1
-            stream_graph(source, path, nodes_per_megapixel=factor * usual, workers=workers)
-            save_taught(source, StreamedGraph.open(path), mask, n_classes, paths[-1])
-    return _opened(paths)
+            path = folder / f"{number}.zarr"
+            made.append(_taught(source, mask, n_classes, factor * usual, path))
+    return [graph for graph, _ in made], [samples for _, samples in made]
 
 
-def _opened(paths: Sequence[Path]) -> tuple[list[StoredGraph], list[StoredSamples]]:
-    return (
-        [StoredGraph.open(path) for path in paths],
-        [open_samples(path / SAMPLES) for path in paths],
-    )
+def _taught(
+    source: ImageSource, mask: MaskZYX, n_classes: int, nodes_per_megapixel: float, path: Path
+) -> tuple[StoredGraph, StoredSamples]:
+    """Make the graph of an image and what it is taught at `path`."""
+    workers = os.cpu_count() or 1
+    if mask.size <= _SMALL_PX:
+        source = in_memory(source)
+        held = hold_graph(source, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
+        return keep_taught(source, held, mask, n_classes, path.with_suffix(""))
+    with TemporaryDirectory(dir=path.parent) as folder:
+        there = Path(folder) / "graph.zarr"
+        stream_graph(source, there, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
+        save_taught(source, StreamedGraph.open(there), mask, n_classes, path)
+    return StoredGraph.open(path), open_samples(path / SAMPLES)
 
 
 def _image_key(item: PreparedItem) -> dict[str, Any]:

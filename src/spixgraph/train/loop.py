@@ -139,7 +139,10 @@ class _Run:
     def __init__(self, lesson: Lesson, params: NodeTraining | CnnTraining) -> None:
         self.lesson, self.params = lesson, params
         self.optimiser = torch.optim.AdamW(
-            lesson.net.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+            lesson.net.parameters(),
+            lr=params.learning_rate,
+            weight_decay=params.weight_decay,
+            fused=True,  # a fifth of the time of one operation after the other
         )
         self.budget = params.max_minutes and 60 * params.max_minutes
         self.history: list[EpochRecord] = []

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from spixgraph.errors import InputError
-from spixgraph.graph.image_samples import SAMPLES, image_samples, save_taught
-from spixgraph.graph.pixel_samples import PER_NODE, place_names, save_samples
+from spixgraph.graph.image_samples import SAMPLES, image_samples, keep_taught, save_taught
+from spixgraph.graph.pixel_samples import PER_NODE, open_samples, place_names, save_samples
 from spixgraph.graph.region_graph import load_graph, save_graph
-from spixgraph.graph.stream import image_graph, stream_graph
+from spixgraph.graph.stored_graph import StoredGraph
+from spixgraph.graph.stream import hold_graph, image_graph, stream_graph
 from spixgraph.graph.targets import with_targets
 from spixgraph.io.images import ArraySource
 
@@ -75,3 +76,39 @@ def test_a_taught_graph_has_the_bytes_of_its_parts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="raise n_classes"):
         save_taught(source, made, mask, 1, tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("shape", "n_rows"), [((1, 540, 90), 100), ((9, 40, 50), 1)])
+def test_files_hold_the_tables_of_a_taught_graph(
+    shape: tuple[int, int, int], n_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spixgraph.graph.image_samples._ROWS_AT_ONCE", n_rows)
+    pixels = np.random.default_rng(1).integers(0, 256, (*shape, 2), np.uint8)
+    source = ArraySource(pixels, (1.0, 1.0, 1.0) if shape[0] > 1 else None)
+    mask = (pixels[..., 0] > 128).astype(np.uint8)
+    mask[..., :5] = 255
+    made = stream_graph(source, tmp_path / "graph", nodes_per_megapixel=9000)
+    save_taught(source, made, mask, 3, tmp_path / "a")
+    held = hold_graph(source, nodes_per_megapixel=9000)
+    graph, samples = keep_taught(source, held, mask, 3, tmp_path / "b")
+    wanted, wanted_samples = (
+        StoredGraph.open(tmp_path / "a"),
+        open_samples(tmp_path / "a" / SAMPLES),
+    )
+    assert graph.n_regions == wanted.n_regions == samples.n_regions > 10
+    assert graph.source == wanted.source
+    assert (graph.feature_names, graph.edge_feature_names) == (
+        wanted.feature_names, wanted.edge_feature_names
+    )  # fmt: skip
+    assert samples.names == wanted_samples.names
+    for ours, theirs, names in (
+        (graph, wanted, ("x", "centroid_px", "n_pixels", "edge_index", "edge_attr", "target",
+                         "annotated")),
+        (samples, wanted_samples, ("values", "classes")),
+    ):  # fmt: skip
+        for name in names:
+            found, there = getattr(ours, name), np.asarray(getattr(theirs, name)[...])
+            assert found.shape == there.shape
+            np.testing.assert_array_equal(found[...], there, strict=True)
+            rows = (slice(None), slice(2, 7)) if name == "edge_index" else slice(2, 7)
+            np.testing.assert_array_equal(found[rows], there[rows], strict=True)

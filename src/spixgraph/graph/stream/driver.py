@@ -16,6 +16,7 @@ from spixgraph.graph.region_graph import GraphSource, RegionGraph
 from spixgraph.graph.stream.attributes import attributes_of, params_of
 from spixgraph.graph.stream.finish import feature_names, write_tables
 from spixgraph.graph.stream.heap import give_back
+from spixgraph.graph.stream.held import HeldGraph
 from spixgraph.graph.stream.image_plan import ImagePlan, in_memory, plan_image
 from spixgraph.graph.stream.memory import choose_workers
 from spixgraph.graph.stream.reader import require_block_px
@@ -167,18 +168,26 @@ def image_graph(
     workers: int = 1,
     block_zyx: ShapeZYX | None = None,
 ) -> tuple[LabelsZYX, RegionGraph]:
-    """Do the same in memory.
+    """Return the labels (Z, Y, X) int32 and the graph of `hold_graph`."""
+    held = hold_graph(
+        source, nodes_per_megapixel=nodes_per_megapixel, workers=workers, block_zyx=block_zyx
+    )
+    return held.labels, held.graph
+
+
+def hold_graph(
+    source: ImageSource,
+    *,
+    nodes_per_megapixel: float,
+    workers: int = 1,
+    block_zyx: ShapeZYX | None = None,
+) -> HeldGraph:
+    """Do what `stream_graph` does in memory; the arrays are those that it writes.
 
     Parameters
     ----------
     source, nodes_per_megapixel, workers, block_zyx
         As for `stream_graph`.
-
-    Returns
-    -------
-    labels : (Z, Y, X) int32
-    graph : RegionGraph
-        Node i is the superpixel with label i. Arrays are those that `stream_graph` writes.
     """
     source = in_memory(source)
     plan = plan_image(
@@ -204,7 +213,7 @@ def image_graph(
             params=params_of(plan, region),
         ),
     )
-    return store.labels, graph
+    return HeldGraph(store.labels, graph, plan, region.numbers, rows["first_node"])
 
 
 def _n_features(plan: ImagePlan) -> int:
