@@ -100,7 +100,8 @@ class EdgesByTarget:
     edge_index : (2, E) int64
         (source, target), sorted by target; read once here to learn where targets begin.
     cached_chunks : int
-        Pieces of 65,536 edges, 1 MiB, that are kept; few where places are asked for at random.
+        Pieces of 65,536 edges, 1 MiB, that are kept; few where places are asked for at random,
+        none where there are many graphs.
     """
 
     def __init__(self, edge_index: StoredArray, *, cached_chunks: int = _CACHED_CHUNKS) -> None:
@@ -129,12 +130,11 @@ class EdgesByTarget:
         return np.concatenate(rows), np.concatenate(edges, axis=1)
 
     def _chunk(self, k: int) -> Int64:
-        if k not in self._cache:
-            self._cache[k] = self._read(k)
-            if len(self._cache) > self._cached_chunks:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(k)
-        return self._cache[k]
+        chunk = self._cache.pop(k) if k in self._cache else self._read(k)
+        self._cache[k] = chunk
+        if len(self._cache) > self._cached_chunks:
+            self._cache.popitem(last=False)
+        return chunk
 
     def _read(self, k: int) -> Int64:
         return np.asarray(self._stored[:, k * self._step : (k + 1) * self._step])

@@ -1,4 +1,4 @@
-"""A graph that is too large to be learned from at once: read, changed and learned part by part."""
+"""A graph that is too large to be held in memory: read, changed and learned part by part."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from spixgraph.train.node_sample import (
 from spixgraph.train.window import nearest_nodes
 
 _NOISE_ROWS = 4096
-_CACHED_CHUNKS = 2
+_CACHED_CHUNKS = 2  # of a large graph; of small ones, of which there are many, none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,9 +156,10 @@ def learned_sample(
     own_share: float,
     n_layers: int | None,
     folder: Path,
+    held: bool = True,
     cut: bool = True,
 ) -> Sample | LargeSample:
-    """Standardise a graph, or get ready to read it part by part where it is large.
+    """Standardise a graph, or get ready to read it part by part.
 
     Parameters
     ----------
@@ -169,10 +170,13 @@ def learned_sample(
         that of the paper network, whose nodes have no blocks.
     folder : Path
         Gets the parts; must outlive the sample.
+    held : bool
+        False to leave a graph on disk that is small enough to be held.
     cut : bool
         False to leave the parts out, where windows are learned from.
     """
-    if n_layers is None or graph.n_regions <= parts.MAX_NODES:
+    is_small = graph.n_regions <= parts.MAX_NODES
+    if n_layers is None or (is_small and held):
         return sample_of(graph, pixels, scalings, own_share=own_share)
     there, own = scalings_of_graph(graph, scalings, own_share=own_share)
     _, annotated = targets_of(graph)
@@ -184,6 +188,6 @@ def learned_sample(
         own=own if pixels is not None else None,
         area=(annotated * graph.n_pixels).astype(np.float32),
         place=np.asarray(graph.centroid_px[:]).astype(np.float32),
-        edges=EdgesByTarget(graph.edge_index, cached_chunks=_CACHED_CHUNKS),
+        edges=EdgesByTarget(graph.edge_index, cached_chunks=0 if is_small else _CACHED_CHUNKS),
         parts=parts.StoredParts(Path(mkdtemp(dir=folder)), made),
     )

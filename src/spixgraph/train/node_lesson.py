@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from spixgraph.graph.augment import View, draw_view
 from spixgraph.graph.image_scaling import OWN_SHARE, Scalings
 from spixgraph.graph.stored_graph import LearnedGraph
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.train import parts
 from spixgraph.train.changes import Changes
 from spixgraph.train.large_sample import LargeSample, learned_sample
 from spixgraph.train.losses import area_loss, area_sums, class_weights, loss_of_sums
@@ -25,6 +25,10 @@ from spixgraph.train.window import draw_window
 MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
 many some are drawn."""
+
+
+HELD_NODES = 1 << 18
+"""Superpixels in memory, 1.2 kB each, where windows are learned from; others are read from disk."""
 
 
 class NodeLesson:
@@ -72,14 +76,25 @@ class NodeLesson:
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
         known = {id(g): pixels_per_class(g).any() for g in train}
-        sample = partial(learned_sample, scalings=scalings, n_layers=n_layers, folder=folder)
+        room = _Room(HELD_NODES if nodes_per_step else None)
+
+        def sample(
+            graph: LearnedGraph, of_graph: LearnedPixels | None, *, own_share: float, cut: bool
+        ) -> Sample | LargeSample:
+            return learned_sample(
+                graph, of_graph, scalings, own_share=own_share, n_layers=n_layers, folder=folder,
+                held=room.holds(graph.n_regions), cut=cut,
+            )  # fmt: skip
+
         pairs = {id(g): (g, p) for g, p in zip(train, pixels[0], strict=True) if known[id(g)]}
         made = {
             key: sample(g, p, own_share=0.0, cut=nodes_per_step is None)
             for key, (g, p) in pairs.items()
         }
         self.train = [made[id(g)] for g in train if known[id(g)]]  # a repeated graph is held once
-        self.val = [sample(g, p, own_share=OWN_SHARE) for g, p in zip(val, pixels[1], strict=True)]
+        self.val = [
+            sample(g, p, own_share=OWN_SHARE, cut=True) for g, p in zip(val, pixels[1], strict=True)
+        ]
         self.counts = [pixels_per_class(g) for g in val]
         area = sum(pixels_per_class(g).sum(0) for g in train)
         self.weights = class_weights(np.asarray(area, np.float64)).to(device)
@@ -173,6 +188,19 @@ class NodeLesson:
         if isinstance(sample, Sample):
             return changes.on(sample, torch.randn_like(sample.x))
         return sample.changed(changes, noise_seed=int(torch.randint(2**62, ())))
+
+
+class _Room:
+    """Memory for small graphs, first come, first served."""
+
+    def __init__(self, n_nodes: int | None) -> None:
+        self._left = math.inf if n_nodes is None else n_nodes
+
+    def holds(self, n_nodes: int) -> bool:
+        """Take room for a graph, if there is enough; large ones are never held."""
+        fits = n_nodes <= min(self._left, parts.MAX_NODES)
+        self._left -= n_nodes if fits else 0
+        return fits
 
 
 def _rows(net: NodeNet, sample: Sample) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

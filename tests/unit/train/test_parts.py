@@ -16,7 +16,7 @@ from spixgraph.graph.stored_graph import StoredGraph
 from spixgraph.graph.stream import stream_graph
 from spixgraph.io.images import ArraySource
 from spixgraph.nets.build import build_node_net
-from spixgraph.train import changes, parts
+from spixgraph.train import changes, node_lesson, parts
 from spixgraph.train.large_sample import LargeSample, learned_sample, noise_of
 from spixgraph.train.losses import area_loss, area_sums, loss_of_sums
 from spixgraph.train.node_lesson import NodeLesson
@@ -56,7 +56,13 @@ def silence(monkeypatch) -> None:
 
 
 def lesson_of(
-    stored: Path, folder: Path, *, decoder: bool, dropout: float = 0.0, on_disk: bool = True
+    stored: Path,
+    folder: Path,
+    *,
+    decoder: bool,
+    dropout: float = 0.0,
+    on_disk: bool = True,
+    nodes_per_step: int | None = None,
 ) -> NodeLesson:
     graph, samples = load_graph(stored), load_samples(stored / SAMPLES)
     pixels = samples.values.reshape(-1, len(samples.names)).astype(np.float32)
@@ -84,7 +90,7 @@ def lesson_of(
     values = [open_samples(stored / SAMPLES) if on_disk else samples]
     return NodeLesson(
         net, scalings, learned, learned, (values, values) if decoder else None,
-        augmented=True, device=CPU, n_layers=LAYERS, folder=folder,
+        augmented=True, device=CPU, n_layers=LAYERS, nodes_per_step=nodes_per_step, folder=folder,
     )  # fmt: skip
 
 
@@ -128,6 +134,26 @@ def test_loss_and_gradients_are_those_of_the_whole(
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert held_of_parts < 0.01 * held  # a few sums
     np.testing.assert_array_equal(parted.confusion(), whole.confusion())
+
+
+def test_small_graphs_beyond_the_room_in_memory_stay_on_disk(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(changes, "NOISE", 0.1)
+    n = StoredGraph.open(stored).n_regions
+    held = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    monkeypatch.setattr(node_lesson, "HELD_NODES", 2 * n - 1)  # of training and validation
+    half = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    monkeypatch.setattr(node_lesson, "HELD_NODES", n - 1)
+    read = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    kinds = [[type(lesson.train[0]), type(lesson.val[0])] for lesson in (held, half, read)]
+    assert kinds == [[Sample, Sample], [Sample, LargeSample], [LargeSample, LargeSample]]
+    loss, gradients, _ = step(held)
+    loss_of_read, gradients_of_read, _ = step(read)
+    assert loss == loss_of_read
+    for ours, theirs in zip(gradients_of_read, gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    np.testing.assert_array_equal(read.confusion(), held.confusion())
+    whole = lesson_of(stored, tmp_path, decoder=True)
+    assert isinstance(whole.train[0], Sample)  # without windows, parts would cost a second pass
 
 
 def test_a_halo_that_is_too_small_would_show(stored, limit, tmp_path):
