@@ -3,7 +3,7 @@
     python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default layers (alone and as the default committee of two) and random weights: what it
+has the default layers (alone and as the default committee of three) and random weights: what it
 says is noise, which is the worst case for the masks, and what it takes is what a trained one takes.
 The command runs in a process of its own in which torch cannot be imported, after one on a small
 image that has compiled all code.
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nodes", type=float, default=3000.0)
-    parser.add_argument("--members", type=int, nargs="+", default=[1, 2], help="one run for each")
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 3], help="one run for each")
     parser.add_argument("--no-decoder", action="store_true")
     parser.add_argument("--max-memory", help="as for spixgraph segment")
     parser.add_argument("--page", type=Path, help="Markdown file to write")

@@ -84,12 +84,6 @@ class NodeTraining(_Strict):
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    averaged_epochs: float = Field(
-        default=0.0,
-        ge=0,
-        description="weights that are judged and kept are a mean over about so many epochs; 0: "
-        "those of the last step",
-    )
     max_minutes: float | None = Field(default=None, gt=0)
     node_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(),
@@ -99,7 +93,8 @@ class NodeTraining(_Strict):
     zooms: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] | Literal["auto"] = Field(
         default=(),
         description="further graphs of each training image at so many times its size, drawn as "
-        "those of `node_factors`; auto: 0.71 and 1.41 for 2D images. Not for the paper network",
+        "those of `node_factors`; auto: 0.71 and 1.41 where the stated pixel sizes of 2D images "
+        "differ by a fifth. Not for the paper network",
     )
     nodes_per_step: int | None = Field(
         default=None,
@@ -124,7 +119,6 @@ class CnnTraining(_Strict):
     patience: int = Field(default=15, gt=0)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    averaged_epochs: float = Field(default=0.0, ge=0, description="as for node networks")
     overlap: float = Field(default=0.25, ge=0, lt=1, description="of the sliding window")
     max_minutes: float | None = Field(default=None, gt=0)
 
@@ -153,21 +147,11 @@ class TrainSection(_Strict):
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
     gnn: NodeTraining = NodeTraining(
-        hidden=48,
-        members=2,
-        node_factors=(0.5, 2.0),
-        zooms="auto",
-        nodes_per_step=2048,
-        averaged_epochs=2.0,
+        hidden=48, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(
-        layers=0,
-        members=2,
-        node_factors=(0.5, 2.0),
-        zooms="auto",
-        nodes_per_step=2048,
-        averaged_epochs=2.0,
+        layers=0, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
     )
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()

@@ -28,11 +28,10 @@ from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, training_run
 from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
+from spixgraph.train.zooms import auto_zooms
 
 log = logging.getLogger(__name__)
 
-AUTO_ZOOMS = (0.71, 1.41)
-"""Of 2D images."""
 _EPOCHS_PER_LINE = 10
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
@@ -152,13 +151,14 @@ def zooms_of(settings: NodeTraining, prepared: Prepared) -> tuple[float, ...]:
     InputError
         If zooms are asked for and images have several slices.
     """
-    if settings.zooms == "auto":
-        return AUTO_ZOOMS if prepared.n_dims == 2 else ()
-    if settings.zooms and prepared.n_dims == 3:
-        raise InputError(
-            f"zooms are for 2D images, {prepared.name} has several slices; set zooms: []"
-        )
-    return settings.zooms
+    if settings.zooms != "auto":
+        if settings.zooms and prepared.n_dims == 3:
+            raise InputError(
+                f"zooms are for 2D images, {prepared.name} has several slices; set zooms: []"
+            )
+        return settings.zooms
+    sizes = [item.pixel_size_um for item in prepared.split("train", "val")]
+    return auto_zooms([size and size[2] for size in sizes], n_dims=prepared.n_dims)
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:

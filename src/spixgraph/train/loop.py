@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +18,6 @@ from spixgraph.errors import GateError
 from spixgraph.evaluate.counts import scores
 from spixgraph.train.resume import load_state, save_state
 from spixgraph.train.schedule import end_by_patience, end_by_time, learning_rate
-from spixgraph.train.weight_mean import WeightMean
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +97,7 @@ def fit(
     ----------
     lesson : Lesson
     params : NodeTraining or CnnTraining
-        Epochs, patience, learning rate, weight decay, mean of weights, minutes.
+        Epochs, patience, learning rate, weight decay, minutes.
     seed : int
         Each epoch draws from a generator of (seed, epoch), so that a resumed run needs no state
         of generators.
@@ -146,8 +144,6 @@ class _Run:
             weight_decay=params.weight_decay,
             fused=True,  # a fifth of the time of one operation after the other
         )
-        n_steps = params.averaged_epochs * lesson.n_steps
-        self.mean = WeightMean(lesson.net, n_steps) if n_steps else None
         self.budget = params.max_minutes and 60 * params.max_minutes
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
@@ -166,19 +162,18 @@ class _Run:
         rng = np.random.default_rng([seed, self.epoch])
         torch.manual_seed(int(rng.integers(2**63)))
         loss, rate = self._train(rng, start)
-        with self.mean.in_net() if self.mean else nullcontext():
-            result = scores(self.lesson.confusion())
-            self.seconds = time.monotonic() - start
-            record = EpochRecord(
-                epoch=self.epoch + 1,
-                loss=loss,
-                macro_iou=result.macro_iou,
-                iou_per_class=result.iou_per_class,
-                learning_rate=rate,
-                seconds=self.seconds,
-            )
-            self.history.append(record)
-            self._keep_best(record)
+        result = scores(self.lesson.confusion())
+        self.seconds = time.monotonic() - start
+        record = EpochRecord(
+            epoch=self.epoch + 1,
+            loss=loss,
+            macro_iou=result.macro_iou,
+            iou_per_class=result.iou_per_class,
+            learning_rate=rate,
+            seconds=self.seconds,
+        )
+        self.history.append(record)
+        self._keep_best(record)
         self._plan_end()
         return record
 
@@ -196,8 +191,6 @@ class _Run:
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT)
             self.optimiser.step()
-            if self.mean:
-                self.mean.add()
             losses.append(self._finite(loss))
             self.progress += (1 - self.progress) / max(1, steps_left - len(losses) + 1)
             if self.budget and time.monotonic() - start > self.budget:
@@ -236,7 +229,6 @@ class _Run:
         return {
             "net": self.lesson.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "mean": self.mean and self.mean.state(),
             "best_weights": self.best_weights,
             "best_epoch": self.best_epoch,
             "history": [asdict(record) for record in self.history],
@@ -249,8 +241,6 @@ class _Run:
         """Go back to a saved state."""
         self.lesson.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if self.mean:
-            self.mean.restore(state["mean"])
         self.best_weights, self.best_epoch = state["best_weights"], state["best_epoch"]
         self.history = [EpochRecord(**record) for record in state["history"]]
         self.progress, self.seconds = state["progress"], state["seconds"]

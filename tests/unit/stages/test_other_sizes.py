@@ -18,7 +18,7 @@ from spixgraph.stages.graphs import (
 from spixgraph.stages.layout import Layout
 from spixgraph.stages.prepare import load_prepared, prepare
 from spixgraph.stages.run import Run
-from spixgraph.stages.training import AUTO_ZOOMS, fit_model, zooms_of
+from spixgraph.stages.training import fit_model, zooms_of
 from spixgraph.train.node_sample import pixels_per_class
 from spixgraph.train.node_training import TrainedNodeNet
 
@@ -89,16 +89,31 @@ def test_training_learns_from_zoomed_images(run):
         np.testing.assert_array_equal(value, also_twice[name])
 
 
-def test_zooms_of_images_are_chosen_or_given(run):
-    settings, prepared = run.params.train.gnn, load_prepared(run)
-    assert zooms_of(settings, prepared) == AUTO_ZOOMS
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [((0.1, 0.11, 0.2), 0), ((0.1, 0.18, 0.1), 2), ((None, None, 0.1), 0), ((0.1, None, 0.2), 0)],
+)
+def test_auto_zooms_where_pixel_sizes_differ(run, sizes, wanted):
+    settings = run.params.train.gnn
+    assert len(zooms_of(settings, sized(run, sizes))) == wanted
     given = settings.model_copy(update={"zooms": (0.8,)})
-    assert zooms_of(given, prepared) == (0.8,)
+    assert zooms_of(given, sized(run, sizes)) == (0.8,)
 
 
 def test_volumes_are_not_zoomed(run):
-    prepared = load_prepared(run).model_copy(update={"n_dims": 3})
+    prepared = sized(run, (0.1, 0.2, 0.3)).model_copy(update={"n_dims": 3})
     assert zooms_of(run.params.train.gnn, prepared) == ()
     given = run.params.train.gnn.model_copy(update={"zooms": (0.8,)})
     with pytest.raises(InputError, match=r"several slices; set zooms: \[\]"):
         zooms_of(given, prepared)
+
+
+def sized(run, sizes):
+    """Give the images pixel sizes, those of train and val first."""
+    prepared = load_prepared(run)
+    items = sorted(prepared.items, key=lambda item: item.split == "test")
+    given = [
+        item.model_copy(update={"pixel_size_um": size and (size, size, size), "split": split})
+        for item, size, split in zip(items, sizes, ("train", "val", "test"), strict=True)
+    ]
+    return prepared.model_copy(update={"items": tuple(given)})

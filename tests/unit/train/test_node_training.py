@@ -137,38 +137,20 @@ def kill_at(epoch: int) -> Callable[[EpochRecord], None]:
     return on_epoch
 
 
-@pytest.mark.parametrize("averaged", [0.0, 0.5])
-def test_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path, averaged: float) -> None:
-    params = QUICK.model_copy(update={"averaged_epochs": averaged})
+def test_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     state = tmp_path / "state.pt"
     for epoch in (1, 3):
         with pytest.raises(Killed):
-            train(params, resume_path=state, on_epoch=kill_at(epoch))
+            train(resume_path=state, on_epoch=kill_at(epoch))
     told: list[int] = []
-    resumed = train(params, resume_path=state, on_epoch=lambda record: told.append(record.epoch))
-    whole = train(params)
+    resumed = train(resume_path=state, on_epoch=lambda record: told.append(record.epoch))
+    whole = train()
     assert weights_bytes(resumed) == weights_bytes(whole)
     assert told == [1, 2, 3, 4]  # past epochs are told again, for the tracker of the new process
     assert [replace(r, seconds=0) for r in resumed.history] == [
         replace(r, seconds=0) for r in whole.history
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
-
-
-def test_means_of_weights_are_judged_and_kept() -> None:
-    """A mean over next to nothing is the last step; a long one has another, smoother course."""
-    one_epoch = QUICK.model_copy(update={"epochs": 12, "patience": 12})
-    last, same, mean = (
-        train(one_epoch.model_copy(update={"averaged_epochs": n})) for n in (0.0, 1e-9, 2.0)
-    )
-    assert weights_bytes(last) == weights_bytes(same)
-    assert weights_bytes(last) != weights_bytes(mean)
-    assert [r.loss for r in last.history] == [r.loss for r in mean.history]  # steps are the same
-
-    def jumps(trained: TrainedNodeNet) -> float:
-        return float(np.abs(np.diff([r.macro_iou for r in trained.history])).sum())
-
-    assert jumps(mean) < jumps(last)
 
 
 def test_state_of_another_training_is_not_resumed(
