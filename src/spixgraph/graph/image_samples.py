@@ -56,8 +56,8 @@ def keep_taught(
 ) -> tuple[StoredGraph, StoredSamples]:
     """Put what `save_taught` writes in files that last as long as a training.
 
-    For small images, whose Zarr arrays take longer to make than their superpixels. Arguments as for
-    `save_taught`, which has the same tables.
+    For small images, whose Zarr arrays take longer to make than their superpixels. Arguments,
+    tables and errors are those of `save_taught`.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ def make_graphs_of_other_sizes(
         with open_item(run, item) as source:
             if zoom != 1:
                 source, mask = ZoomedSource(source, zoom), zoomed_mask(mask, zoom)
-            path = folder / f"{number}.zarr"
+            path = folder / str(number)
             made.append(_taught(source, mask, n_classes, factor * usual, path))
     return [graph for graph, _ in made], [samples for _, samples in made]
 
@@ -166,9 +166,9 @@ def _taught(
     """Make the graph of an image and what it is taught at `path`."""
     workers = os.cpu_count() or 1
     if mask.size <= _SMALL_PX:
-        source = in_memory(source)
+        source = in_memory(source)  # read once for both
         held = hold_graph(source, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
-        return keep_taught(source, held, mask, n_classes, path.with_suffix(""))
+        return keep_taught(source, held, mask, n_classes, path)
     with TemporaryDirectory(dir=path.parent) as folder:
         there = Path(folder) / "graph.zarr"
         stream_graph(source, there, nodes_per_megapixel=nodes_per_megapixel, workers=workers)

@@ -71,8 +71,8 @@ def area_sums(logits: Tensor, target: Tensor, area: Tensor, weights: Tensor) -> 
     sums : (2 + 3 K,) float64
         Those of rows that were cut in parts add up to those of all.
     """
-    # a class per row: operations along few columns take twice as long
-    pixels = target.T.contiguous() * area  # of each class in each row
+    # (K, n): along the few columns of (n, K), operations take twice as long
+    pixels = target.T.contiguous() * area
     logp = logits.T.contiguous().log_softmax(0)
     probability = logp.exp()
     weighted = pixels * weights[:, None]

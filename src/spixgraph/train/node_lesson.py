@@ -25,8 +25,6 @@ from spixgraph.train.window import draw_window
 MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
 many some are drawn."""
-
-
 HELD_NODES = 1 << 18
 """Superpixels in memory, 1.2 kB each, where windows are learned from; others are read from disk."""
 

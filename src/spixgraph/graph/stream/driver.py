@@ -188,6 +188,11 @@ def hold_graph(
     ----------
     source, nodes_per_megapixel, workers, block_zyx
         As for `stream_graph`.
+
+    Returns
+    -------
+    HeldGraph
+        Node i is the superpixel with label i.
     """
     source = in_memory(source)
     plan = plan_image(

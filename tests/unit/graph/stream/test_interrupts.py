@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import threading
 import weakref
 
@@ -30,9 +31,12 @@ def stopped_in_a_weak_reference():
     return kept
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_control_c_in_a_callback_of_a_weak_reference_is_lost_without_notes():
-    stopped_in_a_weak_reference()  # if this raises one day, `interrupts_noted` can go
+def test_control_c_in_a_callback_of_a_weak_reference_is_lost_without_notes(monkeypatch):
+    """If this fails one day, `interrupts_noted` can go."""
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: lost.append(error.exc_type))
+    stopped_in_a_weak_reference()
+    assert lost == [KeyboardInterrupt]
 
 
 def run_noted(*steps):
