@@ -1,13 +1,16 @@
 """Further graphs of the training images, with more or fewer nodes."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from spixgraph.config.params import load_params
 from spixgraph.errors import InputError
+from spixgraph.graph.array_files import ArrayFile
 from spixgraph.io.phantoms import write_phantom_dataset
 from spixgraph.stages.graphs import (
     load_graphs,
@@ -63,6 +66,23 @@ def test_zooms_are_graphs_of_larger_and_smaller_images(run, tmp_path):
     area = pixels_per_class(usual).sum(0)
     for graph, times in ((smaller, 1 / 4), (larger, 4)):
         np.testing.assert_allclose(pixels_per_class(graph).sum(0), times * area, rtol=0.02)
+
+
+def test_graphs_of_large_images_are_streamed_and_are_the_same(run, tmp_path, monkeypatch):
+    items = load_prepared(run).split("train")
+    make = partial(make_graphs_of_other_sizes, run, items, factors=(2.0,), zooms=(0.8,))
+    graphs, samples = make(tmp_path)
+    monkeypatch.setattr("spixgraph.stages.graphs._SMALL_PX", 0)
+    (tmp_path / "large").mkdir()
+    streamed_graphs, streamed_samples = make(tmp_path / "large")
+    assert {type(graph.x) for graph in graphs} == {ArrayFile}
+    assert {type(graph.x) for graph in streamed_graphs} == {zarr.Array}
+    for ours, theirs in zip(graphs, streamed_graphs, strict=True):
+        for name in ("x", "centroid_px", "n_pixels", "edge_index", "edge_attr", "target"):
+            np.testing.assert_array_equal(getattr(ours, name)[:], getattr(theirs, name)[:])
+    for mine, others in zip(samples, streamed_samples, strict=True):
+        np.testing.assert_array_equal(mine.values[:], others.values[:])
+        np.testing.assert_array_equal(mine.classes[:], others.classes[:])
 
 
 def test_training_learns_from_zoomed_images(run):
