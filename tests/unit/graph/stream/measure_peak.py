@@ -59,7 +59,8 @@ def main(shape, dtype, kind, nodes, workers):
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {"nodes_per_megapixel": nodes, "workers": workers}
         warm = TiledSource((n_z, 100, 100, shape[3]), dtype, size)
-        stream_graph(warm, Path(folder) / "warm.zarr", **options)
+        several = (20 if kind == "volume" else 1, 64, 64)  # so that seams are compiled, too
+        stream_graph(warm, Path(folder) / "warm.zarr", block_zyx=several, **options)
         with source_of(shape, dtype, kind, folder) as source:
             give_back()
             with PeakMemory() as memory:
