@@ -13,6 +13,7 @@ import dask
 import psutil
 import pytest
 import tifffile
+from distributed import Future
 
 from spixgraph.errors import InputError, ResourceError, StoredDataError
 from spixgraph.files import sha256_tree
@@ -156,6 +157,43 @@ def test_a_strip_that_kills_its_workers_ends_the_run(tmp_path, monkeypatch):
         with pytest.raises(ResourceError, match=r"describe-\w+-0 took 1 workers down.*fewer thr"):
             stream_graph(source, tmp_path / "g.zarr", nodes_per_megapixel=NODES, run=run)
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def break_off(*_):
+    """Fail as the task of a broken file does."""
+    raise StoredDataError("a.tif broke off")
+
+
+def take_too_long(*_):
+    """Fail as a task that waited for a store in vain."""
+    raise TimeoutError("a.tif took too long")
+
+
+@pytest.mark.parametrize(
+    ("task", "error"), [(break_off, StoredDataError), (take_too_long, TimeoutError)]
+)
+def test_a_task_that_fails_as_the_wait_for_it_ends_is_told_by_its_own_error(
+    tmp_path, client, monkeypatch, task, error
+):
+    path = written(tmp_path, (1, 100, 90, 1))
+    monkeypatch.setattr(tasks, "describe_strip", task)
+    result, n_late = Future.result, []
+
+    def late(future, timeout=None):
+        """Time out in the moment in which the task has failed."""
+        if timeout is None:
+            return result(future)
+        while future.status != "error":
+            time.sleep(0.01)
+        n_late.append(timeout)
+        raise TimeoutError(f"timed out after {timeout} s.")
+
+    monkeypatch.setattr(Future, "result", late)
+    with open_image(path) as source, pytest.raises(error, match=r"a\.tif (broke|took)"):
+        stream_graph(
+            source, tmp_path / "g.zarr", nodes_per_megapixel=NODES, run=ClusterPass(client, path)
+        )
+    assert len(n_late) == 1
 
 
 def test_addresses_that_cannot_be_met(monkeypatch):

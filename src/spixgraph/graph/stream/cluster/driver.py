@@ -163,14 +163,15 @@ class _Strips:
         """Wait for a task; say so when nobody is left to do it."""
         from distributed import CancelledError, KilledWorker
 
-        look = time.monotonic() + _LOOK_SECONDS
+        look, failed = time.monotonic() + _LOOK_SECONDS, False
         while True:
             self._raise_noted()
             try:
-                return future.result(timeout=_INTERRUPT_SECONDS)
+                return future.result(timeout=None if failed else _INTERRUPT_SECONDS)
             except TimeoutError:
-                if future.status == "error":
+                if failed:
                     raise  # of the task itself
+                failed = future.status == "error"  # maybe since the timeout: ask for its error
                 if time.monotonic() > look:
                     self._say_if_nobody_works()
                     look = time.monotonic() + _LOOK_SECONDS
