@@ -62,7 +62,11 @@ class Untrained:
         _, graph = image_graph(sample, nodes_per_megapixel=nodes, workers=2)
         self.node_scaling = fit_scaling([graph.x], graph.feature_names)
         self.edge_scaling = fit_scaling([graph.edge_attr], graph.edge_feature_names)
-        columns = (*pixel_map_names(1, 4), *place_names(is_volume=False)) if decoder else ()
+        columns = (
+            (*pixel_map_names(1, 4, is_volume=False), *place_names(is_volume=False))
+            if decoder
+            else ()
+        )
         self.pixel_scaling = Scaling.identity(columns) if decoder else None
         self.build: dict[str, Any] = {
             "kind": kind,

@@ -16,7 +16,7 @@ from spixgraph.graph.scaling import Scaling
 _LEVEL = re.compile(r"c\d+_(intensity|smooth_\d+)(_mean)?|c\d+_decile_\d")
 _SLOPE = re.compile(
     r"(c\d+_(intensity_std|contrast)"
-    r"|(gradient|band|laplacian|deviation|hessian_(low|high)|structure_(low|high))_\d(_mean|_std)?"
+    r"|(gradient|band|laplacian|deviation|hessian_(low|mid|high)|structure_(low|high))_\d(_mean|_std)?"
     r"|gradient_(mean|max))"
 )
 

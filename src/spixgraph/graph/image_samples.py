@@ -150,7 +150,7 @@ def _blocks(
     if mask.shape != graph.shape_zyx:
         raise InputError(f"mask {mask.shape} and image {graph.shape_zyx} must have one shape")
     blocks = graph.plan.blocks
-    names = pixel_map_names(graph.plan.n_channels, blocks.n_octaves)
+    names = pixel_map_names(graph.plan.n_channels, blocks.n_octaves, is_volume=blocks.is_volume)
     work = Workspace()
     for i, number in enumerate(graph.numbers.tolist()):
         place = blocks.place(number)

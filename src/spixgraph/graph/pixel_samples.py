@@ -20,17 +20,16 @@ SCHEMA = 1
 PER_NODE = 16
 """Default number of pixels; 8 taught as much as 24 where that was measured (decision 020)."""
 PLACES = ("place_y", "place_x", "place_yy", "place_yx", "place_xx")
-PLACE_Z = "place_z"
+VOLUME_PLACES = ("place_z", "place_zz", "place_zy", "place_zx")
 
 
 def place_names(*, is_volume: bool) -> tuple[str, ...]:
     """Name the columns that tell where in its superpixel a pixel lies.
 
     The offset from the centroid, in units of the root of `n_pixels` (the cube root in volumes), and
-    its products in the plane. Where slices stand on their own, a superpixel lies in one slice, as
-    in 2D.
+    its products. Where slices stand on their own, a superpixel lies in one slice, as in 2D.
     """
-    return (*PLACES, PLACE_Z) if is_volume else PLACES
+    return (*PLACES, *VOLUME_PLACES) if is_volume else PLACES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -322,4 +321,4 @@ def _write_place(row: Array, at: int, z: float, y: float, x: float, is_volume: b
     row[at], row[at + 1] = y, x
     row[at + 2], row[at + 3], row[at + 4] = y * y, y * x, x * x
     if is_volume:
-        row[at + 5] = z
+        row[at + 5], row[at + 6], row[at + 7], row[at + 8] = z, z * z, z * y, z * x

@@ -209,7 +209,7 @@ class _Need:
         thread = block_px * (2 * self._labels_bytes + 1)
         if self._is_decoded:
             blocks, n_channels = self._plan.blocks, self._plan.n_channels
-            n_maps = len(pixel_map_names(n_channels, blocks.n_octaves))
+            n_maps = len(pixel_map_names(n_channels, blocks.n_octaves, is_volume=blocks.is_volume))
             tile = 2 * n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
             thread += block_px * (4 * n_maps + _MAP_BYTES) + tile
             band += 2 * strip_bytes(self._plan, self._region)

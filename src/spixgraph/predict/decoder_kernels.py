@@ -144,7 +144,7 @@ def _write_places(places: Array, scaling: Array, n_x: int, phi: Array) -> None:
     and z in the superpixel. `scaling` and `phi` are those of these columns.
     """
     centre, size, oy, oz = places[0], places[1], places[2], places[3]
-    for i in range(5):
+    for i in range(phi.shape[0]):
         mean, factor, out = scaling[i, 0], scaling[i, 1], phi[i]
         for x in range(n_x):
             ox = (np.float32(x) - centre[x]) * size[x]
@@ -156,11 +156,17 @@ def _write_places(places: Array, scaling: Array, n_x: int, phi: Array) -> None:
                 value = oy[x] * oy[x]
             elif i == 3:
                 value = oy[x] * ox
-            else:
+            elif i == 4:
                 value = ox * ox
+            elif i == 5:
+                value = oz[x]
+            elif i == 6:
+                value = oz[x] * oz[x]
+            elif i == 7:
+                value = oz[x] * oy[x]
+            else:
+                value = oz[x] * ox
             out[x] = _standardised(value, mean, factor)
-    if phi.shape[0] > 5:
-        _standardise(oz[:n_x], scaling[5, 0], scaling[5, 1], phi[5])
 
 
 @kernel

@@ -150,7 +150,9 @@ def require_pixels(plan: ImagePlan, model: NodeModel) -> None:
         If it was.
     """
     if model.pixel_scaling is not None:
-        maps = pixel_map_names(plan.n_channels, plan.blocks.n_octaves)
+        maps = pixel_map_names(
+            plan.n_channels, plan.blocks.n_octaves, is_volume=plan.blocks.is_volume
+        )
         names = (*maps, *place_names(is_volume=plan.blocks.is_volume))
         require_names("pixel", names, model.pixel_scaling)
 

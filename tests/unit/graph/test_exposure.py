@@ -46,7 +46,7 @@ def test_columns_follow_the_exposure_of_the_image() -> None:
 def test_every_column_has_a_response() -> None:
     free = {"log_n_pixels", "border", "elongation", "compactness", "log_contact", "log_size_ratio"}
     free |= {"offset_z", "offset_y", "offset_x"}
-    for names in (NODES, edge_feature_names(2), pixel_map_names(2, 4)):
+    for names in (NODES, edge_feature_names(2), pixel_map_names(2, 4, is_volume=True)):
         level, gain = responses(names)
         assert {n for n, g in zip(names, gain, strict=True) if not g} <= free
         assert not (level & ~gain).any()

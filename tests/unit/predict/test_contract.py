@@ -45,7 +45,7 @@ pixels = np.tile(smooth.astype(np.uint8), [-(-n // m) for n, m in zip((z, y, x),
 pixels = np.repeat(pixels[:z, :y, :x, None], c, -1)
 small = ArraySource(pixels[:70, :600, :600] if not volume else pixels[:, :100, :100], size)
 recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
-maps = pixel_map_names(c, N_OCTAVES_VOLUME if volume else N_OCTAVES)
+maps = pixel_map_names(c, N_OCTAVES_VOLUME if volume else N_OCTAVES, is_volume=volume)
 columns = (*maps, *place_names(is_volume=volume)) if decoder else ()
 memory = {"base_bytes": 0, "bytes_per_pixel": 1, "bytes_per_node": 1300}
 path = write_toy_bundle(folder / "b", source=small, recipe=recipe, decoder=columns, memory=memory)

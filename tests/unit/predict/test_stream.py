@@ -45,7 +45,8 @@ def source_of(kind) -> ArraySource:
 def model_of(path, kind, *, decoder):
     source = source_of(kind)
     is_volume = kind == "volume"
-    maps = pixel_map_names(SHAPES[kind][3], N_OCTAVES_VOLUME if is_volume else N_OCTAVES)
+    n_octaves = N_OCTAVES_VOLUME if is_volume else N_OCTAVES
+    maps = pixel_map_names(SHAPES[kind][3], n_octaves, is_volume=is_volume)
     columns = (*maps, *place_names(is_volume=is_volume)) if decoder else ()
     options = {"source": source, "recipe": BASINS, "scaled_per_image": decoder}
     bundle = load_bundle(write_toy_bundle(path, decoder=columns, **options))

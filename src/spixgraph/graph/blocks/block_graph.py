@@ -6,7 +6,7 @@ from spixgraph.arrays import Float32, Float64, Int32, Int64
 from spixgraph.superpixels.basins.levels import UInt16
 
 DECILES = tuple(range(1, 10))
-TEXTURES = (
+_PLANE_TEXTURES = (
     "gradient",
     "deviation",
     "hessian_low",
@@ -14,9 +14,8 @@ TEXTURES = (
     "structure_low",
     "structure_high",
 )
-"""Maps of every octave from 1 on but the last."""
-WIDE_TEXTURES = ("gradient", "deviation", "laplacian")
-"""Maps of the last octave."""
+_VOLUME_TEXTURES = (*_PLANE_TEXTURES[:3], "hessian_mid", *_PLANE_TEXTURES[3:])
+_WIDE_TEXTURES = ("gradient", "deviation", "laplacian")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +59,13 @@ class BlockGraph:
     rims: tuple[UInt16, UInt16, UInt16, UInt16, UInt16, UInt16]
 
 
+def textures(octave: int, n_octaves: int, *, is_volume: bool) -> tuple[str, ...]:
+    """Name the maps of an octave, from 1 on; the last one has less of them."""
+    if octave == n_octaves - 1:
+        return _WIDE_TEXTURES
+    return _VOLUME_TEXTURES if is_volume else _PLANE_TEXTURES
+
+
 def node_feature_names(n_channels: int, n_octaves: int, *, is_volume: bool) -> tuple[str, ...]:
     """Name the columns of `BlockGraph.x`, without the contrast to the neighbours."""
     fine = [*(f"c{c}_intensity" for c in range(n_channels)), "gradient_0", "band_0"]
@@ -67,7 +73,7 @@ def node_feature_names(n_channels: int, n_octaves: int, *, is_volume: bool) -> t
     names += [f"c{c}_decile_{decile}" for c in range(n_channels) for decile in DECILES]
     for octave in range(1, n_octaves):
         names += [f"c{c}_smooth_{octave}_mean" for c in range(n_channels)]
-        maps = WIDE_TEXTURES if octave == n_octaves - 1 else TEXTURES
+        maps = textures(octave, n_octaves, is_volume=is_volume)
         names += [f"{name}_{octave}_{of}" for name in maps for of in ("mean", "std")]
     names += ["log_n_pixels", "border", "elongation", "compactness"]
     return tuple(names)

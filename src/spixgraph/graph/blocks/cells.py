@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spixgraph.arrays import Array
-from spixgraph.graph.blocks.filters import write_hessian
+from spixgraph.graph.blocks.filters import write_hessian, write_hessian_3d
 from spixgraph.superpixels.basins.jit import kernel
 
 _HALF, _0F = np.float32(0.5), np.float32(0)
@@ -44,9 +44,8 @@ def add_cells(
         Of cells of `cell_z` x `cell` x `cell` pixels, `cell` a power of 2; they may reach beyond
         the labels.
     total : (n, 2 M) float64
-        Sums, then sums of squares; added to. The maps are the smoothed channels, then
-        `block_graph.TEXTURES`, in the last octave `block_graph.WIDE_TEXTURES`, then zeros up to M,
-        a multiple of 4.
+        Sums, then sums of squares; added to. The maps are the smoothed channels, then those of
+        `block_graph.textures`, then zeros up to M, a multiple of 4.
     """
     n_y, n_x = labels.shape[1:]
     n_cells, n_maps = maps.square.shape[2], total.shape[1] // 2
@@ -124,9 +123,12 @@ def _write_rows(maps: Filtered, z: int, y: int, rows: Array) -> None:
 
 @kernel
 def _write_textures(maps: Filtered, z: int, y: int, deep: int, share: float, rows: Array) -> None:
-    """Write the eigenvalues of the in-plane Hessian and structure tensor."""
-    weak, strong = rows[2], rows[3]
-    write_hessian(maps.grey[z + deep], y, share, rows[0], rows[1])
+    """Write the eigenvalues of the Hessian, of the in-plane one in slices, and the tensor's."""
+    if deep:
+        write_hessian_3d(maps.grey, z, y, maps.z_slope, share, rows[0], rows[1], rows[2])
+    else:
+        write_hessian(maps.grey[z], y, share, rows[0], rows[1])
+    weak, strong = rows[2 + deep], rows[3 + deep]
     t_yy, t_yx, t_xx = maps.tensor[0, z, y], maps.tensor[1, z, y], maps.tensor[2, z, y]
     for x in range(weak.size):
         middle, lean = (t_yy[x] + t_xx[x]) * _HALF, (t_yy[x] - t_xx[x]) * _HALF

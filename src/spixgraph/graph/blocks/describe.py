@@ -8,10 +8,9 @@ from spixgraph.arrays import Float32, Int32, Int64
 from spixgraph.errors import InputError
 from spixgraph.graph.blocks.block_graph import (
     DECILES,
-    TEXTURES,
-    WIDE_TEXTURES,
     BlockGraph,
     node_feature_names,
+    textures,
 )
 from spixgraph.graph.blocks.cells import add_cells
 from spixgraph.graph.blocks.columns import write_moments, write_shape
@@ -126,8 +125,7 @@ def _describe_cells(
     n_channels = len(tile)
     first = 2 * (n_channels + 2) + len(DECILES) * n_channels
     for octave, maps in Pyramid(tile, place.size_zyx, plan, work).textures():
-        is_last = octave == plan.n_octaves - 1
-        n_maps = n_channels + len(WIDE_TEXTURES if is_last else TEXTURES)
+        n_maps = n_channels + len(textures(octave, plan.n_octaves, is_volume=plan.is_volume))
         n_padded = -(-n_maps // 4) * 4
         total = work.array("cell total", (len(x), 2 * n_padded), np.float64)
         total[...] = 0

@@ -6,6 +6,7 @@ What reaches some cells further than its output does so along z in a volume only
 import numpy as np
 
 from spixgraph.arrays import Array
+from spixgraph.graph.blocks.eigenvalues import eigenvalues
 from spixgraph.superpixels.basins.jit import kernel
 
 _HALF, _QUARTER, _MIDDLE = np.float32(0.5), np.float32(0.25), np.float32(16384)
@@ -92,14 +93,39 @@ def write_hessian(grey: Array, y: int, factor: float, low: Array, high: Array) -
 
 
 @kernel
-def write_edges(
-    once: Array, twice: Array, steep: Array, share: float, unit: float, maps: Array
+def write_hessian_3d(
+    grey: Array, z: int, y: int, z_slope: float, factor: float, low: Array, mid: Array, high: Array
 ) -> None:
-    """Write gradient, band-pass and curvatures into (4, Z, Y, X) float32, over `unit`.
+    """Write the eigenvalues of the Hessian of one line in a volume, (X,) float32, times `factor`.
 
-    The curvatures are the eigenvalues of the in-plane Hessian, which tell lines from edges and
-    spots. `once` and `twice` are sums of channels and reach 3 and 1 cells further, `steep` is the
-    sum of their squared gradients, `share` (float32) is one over their number.
+    `grey` (Z', Y', X') reaches one cell further than the line `z`, `y`; `z_slope` as for
+    `write_slopes`.
+    """
+    front_up, front, front_down = grey[z, y], grey[z, y + 1], grey[z, y + 2]
+    up, line, down = grey[z + 1, y], grey[z + 1, y + 1], grey[z + 1, y + 2]
+    back_up, back, back_down = grey[z + 2, y], grey[z + 2, y + 1], grey[z + 2, y + 2]
+    along_z, across = z_slope * z_slope * factor, z_slope * _QUARTER * factor
+    for x in range(low.size):
+        twice = line[x + 1] + line[x + 1]
+        zz = (front[x + 1] - twice + back[x + 1]) * along_z
+        yy = (up[x + 1] - twice + down[x + 1]) * factor
+        xx = (line[x] - twice + line[x + 2]) * factor
+        zy = ((back_down[x + 1] - back_up[x + 1]) - (front_down[x + 1] - front_up[x + 1])) * across
+        zx = ((back[x + 2] - back[x]) - (front[x + 2] - front[x])) * across
+        yx = ((down[x + 2] - down[x]) - (up[x + 2] - up[x])) * _QUARTER * factor
+        low[x], mid[x], high[x] = eigenvalues(zz, zy, zx, yy, yx, xx)
+
+
+@kernel
+def write_edges(
+    once: Array, twice: Array, steep: Array, z_slope: float, share: float, unit: float, maps: Array
+) -> None:
+    """Write gradient, band-pass and curvatures, over `unit`: (4, Z, Y, X) float32, 5 in a volume.
+
+    The curvatures are the eigenvalues of the Hessian, in slices of the in-plane one, which tell
+    sheets and lines from edges and spots. `once` and `twice` are sums of channels and reach 3 and
+    1 cells further, `steep` is the sum of their squared gradients, `share` (float32) is one over
+    their number, `z_slope` as for `write_slopes`.
     """
     deep = 1 if once.shape[0] > twice.shape[0] else 0
     scale = np.float32(1 / unit)
@@ -110,7 +136,11 @@ def write_edges(
             for x in range(to_band.size):
                 to_steep[x] = np.sqrt(squares[x] * share) * scale
                 to_band[x] = (fine[x + 3] - line[x + 1]) * share * scale
-            write_hessian(twice[z + deep], y, share * scale, maps[2, z, y], maps[3, z, y])
+            if deep:
+                rows = maps[2, z, y], maps[3, z, y], maps[4, z, y]
+                write_hessian_3d(twice, z, y, z_slope, share * scale, *rows)
+            else:
+                write_hessian(twice[z], y, share * scale, maps[2, z, y], maps[3, z, y])
 
 
 @kernel

@@ -39,6 +39,8 @@ class Octave:
         Sums of the channels.
     steep : (Z, Y, X) float32
         Squared gradient of `twice`, summed over channels, of `shape`.
+    z_slope : float32
+        See `filters.write_slopes`.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Octave:
     grey_once: Float32
     grey_twice: Float32
     steep: Float32
+    z_slope: np.float32
 
 
 class Pyramid:
@@ -125,7 +128,7 @@ class Pyramid:
         steep = self._work.array("slopes", (2, *shape), np.float32)[0]
         write_slopes(twice, self._z_slope(number), steep)
         grey = self._grey(once, "grey once"), self._grey(twice, "grey twice")
-        return Octave(number, shape, once, twice, *grey, steep)
+        return Octave(number, shape, once, twice, *grey, steep, self._z_slope(number))
 
     def _smooth(
         self, values: Array, number: int, shape: ShapeZYX, reach: int, name: str, margin: int = 0

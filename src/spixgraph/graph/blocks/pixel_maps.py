@@ -17,14 +17,15 @@ from spixgraph.superpixels.basins.levels import TOP, UInt16
 STRIP_ROWS = 32
 """Rows of a strip; even, since two rows have one row of cells."""
 _EDGES = ("gradient", "band", "hessian_low", "hessian_high")
+_VOLUME_EDGES = ("gradient", "band", "hessian_low", "hessian_mid", "hessian_high")
 
 
-def pixel_map_names(n_channels: int, n_octaves: int) -> tuple[str, ...]:
+def pixel_map_names(n_channels: int, n_octaves: int, *, is_volume: bool) -> tuple[str, ...]:
     """Name the maps: ``c0_intensity`` ..., then by octave the smoothed channels and `_EDGES`."""
     names = [f"c{c}_intensity" for c in range(n_channels)]
     for octave in range(_n_octaves(n_octaves)):
         names += [f"c{c}_smooth_{octave}" for c in range(n_channels)]
-        names += [f"{name}_{octave}" for name in _EDGES]
+        names += [f"{name}_{octave}" for name in (_VOLUME_EDGES if is_volume else _EDGES)]
     return tuple(names)
 
 
@@ -72,8 +73,9 @@ class FilteredBlock:
     def __init__(self, tile: UInt16, place: BlockPlace, plan: BlockPlan, work: Workspace) -> None:
         self._tile = check_tile(tile, place, plan)
         self._size, self._plan, self._work = place.size_zyx, plan, work
-        self._n_each = len(tile) + len(_EDGES)
-        self.n_maps = len(pixel_map_names(len(tile), plan.n_octaves))
+        self._n_each = len(tile) + len(_VOLUME_EDGES if plan.is_volume else _EDGES)
+        names = pixel_map_names(len(tile), plan.n_octaves, is_volume=plan.is_volume)
+        self.n_maps = len(names)
         pyramid = Pyramid(tile, place.size_zyx, plan, work)
         octaves = pyramid.octaves(range(1, _n_octaves(plan.n_octaves)), margin=1)
         self._coarse = [self._coarse_maps(octave) for octave in octaves]
@@ -137,11 +139,11 @@ def _rows_of(octave: Octave, rows: slice) -> Octave:
 
 
 def _write_maps(octave: Octave, out: Float32) -> None:
-    """Write smoothed channels and what `_EDGES` names, (C + 4, Z, Y, X)."""
+    """Write smoothed channels and what `_EDGES` or `_VOLUME_EDGES` names, (C + E, Z, Y, X)."""
     n_channels = len(octave.twice)
     deep = (len(octave.grey_twice) - octave.shape[0]) // 2
     for twice, to in zip(octave.twice, out, strict=False):
         write_level(twice, deep, float(TOP), to)
     share = np.float32(1 / n_channels)
     grey = octave.grey_once, octave.grey_twice
-    write_edges(*grey, octave.steep, share, float(TOP), out[n_channels:])
+    write_edges(*grey, octave.steep, octave.z_slope, share, float(TOP), out[n_channels:])

@@ -87,8 +87,17 @@ def _maps_slow(once, smooth, z_slope):
     maps["band"] = once.mean(0) - grey
     zz, yy, xx = (correlate1d(grey, [1, -2, 1], axis, mode="nearest") for axis in range(3))
     maps["laplacian"] = yy + xx + zz * z_slope**2
-    low, high = eigenvalues_slow(yy, slope(slope(grey, 1), 2), xx)
-    maps["hessian_low"], maps["hessian_high"] = low, high
+    yx = slope(slope(grey, 1), 2)
+    if not z_slope:
+        maps["hessian_low"], maps["hessian_high"] = eigenvalues_slow(yy, yx, xx)
+        return maps
+    zy, zx = (slope(slope(grey, 0), axis) * z_slope for axis in (1, 2))
+    rows = (zz * z_slope**2, zy, zx), (zy, yy, yx), (zx, yx, xx)
+    matrix = np.stack([np.stack(row, -1) for row in rows], -1)
+    for name, values in zip(
+        ("low", "mid", "high"), np.moveaxis(np.linalg.eigvalsh(matrix), -1, 0), strict=True
+    ):
+        maps[f"hessian_{name}"] = values
     return maps
 
 
@@ -187,7 +196,8 @@ def pixel_maps_slow(levels, plan):
                 values = _stretch_slow(values, deep)
             whole = inside(values, (1, 1, 1), levels.shape[1:], plan)
             found[f"{name}_{octave}"] = whole
-    return np.stack([found[name] for name in pixel_map_names(len(levels), plan.n_octaves)])
+    names = pixel_map_names(len(levels), plan.n_octaves, is_volume=plan.is_volume)
+    return np.stack([found[name] for name in names])
 
 
 def _stretch_slow(values, deep):

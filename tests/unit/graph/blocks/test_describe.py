@@ -47,7 +47,7 @@ def test_pixel_maps_match_the_slow_twin_of_the_whole_image(case):
     plan = toy_plan(shape, block, n_channels, z_step=z_step, n_octaves=n_octaves)
     levels = smooth_levels(shape, n_channels)
     wanted, work = pixel_maps_slow(levels, plan), Workspace()
-    assert len(wanted) == len(pixel_map_names(n_channels, n_octaves))
+    assert len(wanted) == len(pixel_map_names(n_channels, n_octaves, is_volume=plan.is_volume))
     for number in range(plan.basins.grid.n_blocks):
         found = pixel_maps(tile_of(levels, plan, number), plan.place(number), plan, work)
         assert found.dtype == np.float32
