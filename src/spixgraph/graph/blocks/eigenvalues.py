@@ -21,7 +21,7 @@ def eigenvalues(
 ) -> tuple[float, float, float]:
     """Eigenvalues of one matrix, rising; all float32 or all float64.
 
-    Off by 1e-7 of their spread; where two are all but equal, by 2e-4 of it in float32.
+    Off by 1e-7 of the largest; in float32 by 2e-6, and by 4e-4 where two are all but equal.
 
     Smith, Eigenvalues of a symmetric 3 x 3 matrix, CACM 1961, doi:10.1145/355578.366316.
     """

@@ -21,7 +21,10 @@ _VOLUME_EDGES = ("gradient", "band", "hessian_low", "hessian_mid", "hessian_high
 
 
 def pixel_map_names(n_channels: int, n_octaves: int, *, is_volume: bool) -> tuple[str, ...]:
-    """Name the maps: ``c0_intensity`` ..., then by octave the smoothed channels and `_EDGES`."""
+    """Name the maps: ``c0_intensity`` ..., then by octave the smoothed channels and the edges.
+
+    Those are `_EDGES`, in a volume `_VOLUME_EDGES`.
+    """
     names = [f"c{c}_intensity" for c in range(n_channels)]
     for octave in range(_n_octaves(n_octaves)):
         names += [f"c{c}_smooth_{octave}" for c in range(n_channels)]
