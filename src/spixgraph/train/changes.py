@@ -9,7 +9,7 @@ from spixgraph.graph.augment import ColumnMap, View
 from spixgraph.graph.image_scaling import Scalings
 from spixgraph.train.node_sample import Sample
 
-NOISE = 0.1
+NOISE = 0.3
 """Standard deviation of what is added to each feature of each node, in its own."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from spixgraph.arrays import Float32, Float64, Int64
 from spixgraph.config.params import BoostingTraining, ForestTraining
@@ -135,9 +136,10 @@ def train_trees(
     if isinstance(params, ForestTraining):
         trees, n_rounds = _forest(x, classes, weights, n_classes, params, seed), params.trees
     else:
-        trees, n_rounds = _boosting(
-            x, classes, weights, n_classes, params, seed, _rows(val, nodes, balanced=False)
-        )
+        with threadpool_limits(1, "openmp"):  # threads wait for each other; the trees are the same
+            trees, n_rounds = _boosting(
+                x, classes, weights, n_classes, params, seed, _rows(val, nodes, balanced=False)
+            )
     return TrainedTrees(kind, trees, nodes, edges, n_rounds)
 
 
