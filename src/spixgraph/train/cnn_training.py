@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spixgraph.arrays import NOT_ANNOTATED, Float64, Int64, ShapeZYX
+from spixgraph.arrays import NOT_ANNOTATED, Float32, Float64, Int64, ShapeZYX, UInt8
 from spixgraph.config.params import CnnTraining
 from spixgraph.errors import InputError
 from spixgraph.evaluate.counts import confusion
@@ -23,7 +24,7 @@ from spixgraph.nets.cnn import (
     standardised,
 )
 from spixgraph.train.fingerprint import fingerprint
-from spixgraph.train.loop import EpochRecord, OnEpoch, fit
+from spixgraph.train.loop import EpochRecord, OnEpoch, Step, fit
 from spixgraph.train.losses import class_weights, pixel_loss
 from spixgraph.train.patches import AnnotatedImage, PatchSampler
 from spixgraph.train.reproducible import reproducible
@@ -171,16 +172,19 @@ class _PixelLesson:
         )
         self.weights = class_weights(_area_per_class(train, n_classes)).to(device)
         self.n_steps = params.steps_per_epoch
+        self.learners, self.in_threads = (net,), False
 
-    def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
+    def steps(self, rng: np.random.Generator) -> Iterator[Step]:
         """One batch of patches per step."""
         for _ in range(self.n_steps):
-            image, mask = self.sampler.batch(self.params.batch, rng)
-            pixels = torch.from_numpy(image).to(self.device)
-            truth = torch.from_numpy(mask).to(self.device)
-            if self.net.n_dims == 2:
-                pixels, truth = pixels[:, :, 0], truth[:, 0]
-            yield pixel_loss(self.net(pixels), truth, self.weights)
+            yield Step(0, partial(self._loss, *self.sampler.batch(self.params.batch, rng)))
+
+    def _loss(self, image: Float32, mask: UInt8) -> Tensor:
+        pixels = torch.from_numpy(image).to(self.device)
+        truth = torch.from_numpy(mask).to(self.device)
+        if self.net.n_dims == 2:
+            pixels, truth = pixels[:, :, 0], truth[:, 0]
+        return pixel_loss(self.net(pixels), truth, self.weights)
 
     def confusion(self) -> Int64:
         """Predict each validation image as a whole, as in use."""

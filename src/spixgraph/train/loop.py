@@ -2,9 +2,12 @@
 
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +59,22 @@ class EpochRecord:
 OnEpoch = Callable[[EpochRecord], None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A step that is still to be taken.
+
+    Attributes
+    ----------
+    learner : int
+        Number of the one that takes it.
+    loss : callable
+        Makes the loss, in any thread where the lesson has learners in threads.
+    """
+
+    learner: int
+    loss: Callable[[], Tensor]
+
+
 class Lesson(Protocol):
     """What is learned: the network, the loss of each step, the score of each epoch."""
 
@@ -64,11 +83,19 @@ class Lesson(Protocol):
         """The network, on its device."""
 
     @property
+    def learners(self) -> Sequence[nn.Module]:
+        """Parts of `net` that share no weights and learn on their own; or `net` itself."""
+
+    @property
+    def in_threads(self) -> bool:
+        """True if learners may take their steps side by side: losses draw no random numbers."""
+
+    @property
     def n_steps(self) -> int:
         """Steps of an epoch, >= 1."""
 
-    def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
-        """Yield the losses of the `n_steps` steps of an epoch."""
+    def steps(self, rng: np.random.Generator) -> Iterator[Step]:
+        """Yield the `n_steps` steps of an epoch; what is random is drawn in this order."""
 
     def confusion(self) -> Int64:
         """Count (K, K) validation pixels, rows truth."""
@@ -138,12 +165,15 @@ class _Run:
 
     def __init__(self, lesson: Lesson, params: NodeTraining | CnnTraining) -> None:
         self.lesson, self.params = lesson, params
-        self.optimiser = torch.optim.AdamW(
-            lesson.net.parameters(),
-            lr=params.learning_rate,
-            weight_decay=params.weight_decay,
-            fused=True,  # a fifth of the time of one operation after the other
-        )
+        self.optimisers = [
+            torch.optim.AdamW(
+                learner.parameters(),
+                lr=params.learning_rate,
+                weight_decay=params.weight_decay,
+                fused=True,  # a fifth of the time of one operation after the other
+            )
+            for learner in lesson.learners
+        ]
         self.budget = params.max_minutes and 60 * params.max_minutes
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
@@ -179,23 +209,29 @@ class _Run:
 
     def _train(self, rng: np.random.Generator, start: float) -> tuple[float, float]:
         """Walk the steps of one epoch; return the mean loss and the last rate."""
-        net = self.lesson.net
-        net.train()
-        losses, rate = [], 0.0
+        self.lesson.net.train()
+        made, rate = [], 0.0
         steps_left = (self.end - self.epoch) * self.lesson.n_steps
-        for loss in self.lesson.losses(rng):
-            rate = learning_rate(self.progress, self.params.learning_rate)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(net.parameters(), MAX_GRADIENT)
-            self.optimiser.step()
-            losses.append(self._finite(loss))
-            self.progress += (1 - self.progress) / max(1, steps_left - len(losses) + 1)
-            if self.budget and time.monotonic() - start > self.budget:
-                break
-        return math.fsum(losses) / len(losses), rate
+        with _Crew(len(self.optimisers) if self.lesson.in_threads else 1) as crew:
+            for step in self.lesson.steps(rng):
+                rate = learning_rate(self.progress, self.params.learning_rate)
+                made.append(crew.take(step.learner, partial(self._take, step, rate)))
+                self.progress += (1 - self.progress) / max(1, steps_left - len(made) + 1)
+                if self.budget and time.monotonic() - start > self.budget:
+                    break
+        return math.fsum(loss.result() for loss in made) / len(made), rate
+
+    def _take(self, step: Step, rate: float) -> float:
+        """Take one step; return the loss before it."""
+        optimiser = self.optimisers[step.learner]
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = step.loss()
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.lesson.learners[step.learner].parameters(), MAX_GRADIENT)
+        optimiser.step()
+        return self._finite(loss)
 
     def _finite(self, loss: Tensor) -> float:
         value = loss.item()
@@ -228,7 +264,7 @@ class _Run:
         """Everything that `restore` needs, as tensors and plain values."""
         return {
             "net": self.lesson.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "best_weights": self.best_weights,
             "best_epoch": self.best_epoch,
             "history": [asdict(record) for record in self.history],
@@ -240,8 +276,42 @@ class _Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state."""
         self.lesson.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.best_weights, self.best_epoch = state["best_weights"], state["best_epoch"]
         self.history = [EpochRecord(**record) for record in state["history"]]
         self.progress, self.seconds = state["progress"], state["seconds"]
         self.patient_end, self.end = state["ends"]
+
+
+class _Crew:
+    """Learners at work side by side, one core each; the steps of one are taken in their order."""
+
+    def __init__(self, n_learners: int) -> None:
+        n_threads = min(n_learners, os.cpu_count() or 1)
+        threads = (torch.get_num_threads(),)  # of each step; the sums depend on it
+        self._pool = (
+            ThreadPoolExecutor(n_threads, "learner", torch.set_num_threads, threads)
+            if n_threads > 1
+            else None
+        )
+        self._last: dict[int, Future[float]] = {}
+
+    def __enter__(self) -> "_Crew":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=error is not None)
+
+    def take(self, learner: int, step: Callable[[], float]) -> Future[float]:
+        """Have `learner` take a step when its last one is done, whose error is raised here."""
+        if learner in self._last:
+            self._last[learner].result()
+        if self._pool:
+            done = self._pool.submit(step)
+        else:
+            done = Future()
+            done.set_result(step())
+        self._last[learner] = done
+        return done

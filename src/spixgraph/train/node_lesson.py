@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from spixgraph.arrays import NOT_ANNOTATED, Int64
@@ -17,6 +18,7 @@ from spixgraph.nets.node_net import NodeNet
 from spixgraph.train import parts
 from spixgraph.train.changes import Changes
 from spixgraph.train.large_sample import LargeSample, learned_sample
+from spixgraph.train.loop import Step
 from spixgraph.train.losses import area_loss, area_sums, class_weights, loss_of_sums
 from spixgraph.train.node_sample import LearnedPixels, Sample, outputs_of, pixels_per_class
 from spixgraph.train.temperature import Judged
@@ -98,20 +100,32 @@ class NodeLesson:
         self.weights = class_weights(np.asarray(area, np.float64)).to(device)
         self.passes = math.ceil(MIN_STEPS / len(self.train))
         self.n_samples = samples_per_epoch(len(self.train))
-        self.n_steps = self.n_samples * len(net.members)
+        self.n_steps = self.n_samples * len(self.learners)
 
-    def losses(self, rng: np.random.Generator) -> Iterator[Tensor]:
+    @property
+    def learners(self) -> Sequence[NodeNet]:
+        """The members of a committee, or the network."""
+        return self.net.members
+
+    @property
+    def in_threads(self) -> bool:
+        """True on the CPU for windows of graphs in memory; large graphs are learned in little."""
+        held = self.nodes_per_step and all(isinstance(sample, Sample) for sample in self.train)
+        dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.net.modules())
+        return bool(held) and self.device.type == "cpu" and not dropout
+
+    def steps(self, rng: np.random.Generator) -> Iterator[Step]:
         """One graph per step, each as often as any other, or at most once.
 
         Each member of a committee takes steps of its own, on views of graphs in an order of its
-        own, so that members err apart; memory is that of one.
+        own, so that members err apart; memory is that of one, or of those side by side.
         """
-        orders = [self._order(rng) for _ in self.net.members]
+        orders = [self._order(rng) for _ in self.learners]
         for numbers in zip(*orders, strict=True):
-            for member, number in zip(self.net.members, numbers, strict=True):
+            for learner, (member, number) in enumerate(zip(self.learners, numbers, strict=True)):
                 sample = self._drawn(self.train[number], rng).to(self.device)
                 seen = self._seen(sample, draw_view(rng)) if self.augmented else sample
-                yield self._loss(member, seen)
+                yield Step(learner, partial(self._loss, member, seen))
 
     def _drawn(
         self, sample: Sample | LargeSample, rng: np.random.Generator

@@ -106,7 +106,7 @@ def step(lesson: NodeLesson) -> tuple[Tensor, list[Tensor], int]:
     torch.manual_seed(1)
     lesson.net.train()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = next(lesson.losses(np.random.default_rng(0)))
+        loss = next(lesson.steps(np.random.default_rng(0))).loss()
         made = held
     torch.autograd.backward(loss)
     return loss.detach(), [p.grad for p in lesson.net.parameters() if p.grad is not None], made

@@ -1,5 +1,7 @@
 """Training with pixel samples: a network that decodes pixels, whatever the exposure."""
 
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from spixgraph.config.params import NodeTraining
-from spixgraph.errors import InputError
+from spixgraph.errors import GateError, InputError
 from spixgraph.graph.image_scaling import Scalings
 from spixgraph.graph.pixel_samples import PixelSamples
 from spixgraph.graph.region_graph import RegionGraph
@@ -48,14 +50,19 @@ def toy(
     return graph, PixelSamples(NAMES, values.astype(np.float16), classes)
 
 
-def train(*, kind: str = "gnn", val_gain: float = 1.0, seed: int = 0) -> TrainedNodeNet:
+COMMITTEE = PARAMS.model_copy(update={"members": 3, "nodes_per_step": 24, "epochs": 3})
+
+
+def train(
+    params: NodeTraining = PARAMS, *, kind: str = "gnn", val_gain: float = 1.0, seed: int = 0
+) -> TrainedNodeNet:
     pairs = [toy(s) for s in range(2)]
     val = [toy(10, gain=val_gain, brightness=val_gain - 1)]
     return train_node_net(
         kind,
         [g for g, _ in pairs],
         [g for g, _ in val],
-        PARAMS,
+        params,
         samples=([p for _, p in pairs], [p for _, p in val]),
         seed=seed,
         device=CPU,
@@ -126,7 +133,8 @@ def steps_of(lesson):
         return torch.zeros(())
 
     lesson._loss = note
-    assert len(list(lesson.losses(np.random.default_rng(0)))) == len(seen)
+    taken = [step.loss() for step in lesson.steps(np.random.default_rng(0))]
+    assert len(taken) == len(seen)
     return seen
 
 
@@ -141,18 +149,63 @@ def test_each_member_of_a_committee_takes_its_own_steps(tmp_path: Path) -> None:
     lesson = NodeLesson(
         net, scalings, graphs, graphs[:1], None, augmented=True, device=CPU, folder=tmp_path
     )
-    losses = lesson.losses(np.random.default_rng(0))
+    steps = lesson.steps(np.random.default_rng(0))
     for turn in range(lesson.n_steps):
         net.zero_grad()
-        torch.autograd.backward(next(losses))
+        step = next(steps)
+        assert step.learner == turn % 2
+        torch.autograd.backward(step.loss())
         learned = [any(p.grad is not None for p in m.parameters()) for m in net.members]
         assert learned == [turn % 2 == 0, turn % 2 == 1]
-    assert next(losses, None) is None
+    assert next(steps, None) is None
     assert lesson.n_steps == 2 * 12
     lesson.augmented = False
     first, second = ([g for m, g in steps_of(lesson) if m == member] for member in (0, 1))
     assert sorted(first) == sorted(second) == sorted([0, 1, 2] * 4)
     assert first != second
+
+
+@pytest.fixture
+def threads_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Name the thread of each step."""
+    seen: list[str] = []
+    loss = NodeLesson._loss
+
+    def noted(self, *args):
+        seen.append(threading.current_thread().name)
+        return loss(self, *args)
+
+    monkeypatch.setattr(NodeLesson, "_loss", noted)
+    return seen
+
+
+def test_members_learn_side_by_side_what_they_learn_in_turns(threads_of, monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    in_turns = train(COMMITTEE)
+    assert set(threads_of) == {"MainThread"}
+    threads_of.clear()
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    side_by_side = train(COMMITTEE)
+    assert set(threads_of) == {"learner_0", "learner_1"}
+    assert [(r.loss, r.macro_iou) for r in side_by_side.history] == [
+        (r.loss, r.macro_iou) for r in in_turns.history
+    ]
+    theirs = in_turns.net.state_dict()
+    for name, weight in side_by_side.net.state_dict().items():
+        assert torch.equal(weight, theirs[name])
+
+
+@pytest.mark.parametrize("changes", [{"dropout": 0.1}, {"nodes_per_step": None}])
+def test_members_take_turns_where_threads_would_cost(changes, threads_of) -> None:
+    """Dropout draws random numbers within a step; whole graphs may be as large as memory."""
+    train(COMMITTEE.model_copy(update=changes))
+    assert set(threads_of) == {"MainThread"}
+
+
+def test_a_member_that_diverges_ends_the_training(monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    with pytest.raises(GateError, match="learning_rate below 1e\\+30"):
+        train(COMMITTEE.model_copy(update={"learning_rate": 1e30}))
 
 
 def test_decoder_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
