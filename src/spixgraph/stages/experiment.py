@@ -1,6 +1,7 @@
 """The whole chain on one folder, without DVC: what `spixgraph experiment` runs."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
@@ -8,7 +9,8 @@ from typing import cast, get_args
 from spixgraph.config.params import ModelName, NodeModelName, Params
 from spixgraph.errors import InputError
 from spixgraph.evaluate.report import Report
-from spixgraph.stages.bundles import export_model, export_selected, verify
+from spixgraph.files import atomic_path, read_json
+from spixgraph.stages.bundles import export_model, verify
 from spixgraph.stages.evaluation import evaluate
 from spixgraph.stages.graphs import make_graphs, make_superpixels
 from spixgraph.stages.layout import Layout
@@ -61,6 +63,8 @@ def experiment(dataset: Path, out: Path, params: Params, models: Sequence[ModelN
     for model in node_models:
         for seed in params.train.seeds:
             export_model(run, model, seed, out / "bundles" / f"{model}-seed{seed}")
-    export_selected(run)
+    chosen = read_json(run.layout.selected)
+    with atomic_path(run.layout.bundle) as part:
+        shutil.copytree(out / "bundles" / f"{chosen['name']}-seed{chosen['seed']}", part)
     verify(run)
     return write_report(run, out)
