@@ -84,6 +84,12 @@ class NodeTraining(_Strict):
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    noise: float = Field(
+        default=0.1,
+        ge=0,
+        description="added to each column of each superpixel in training, in standard deviations. "
+        "Not for the paper network",
+    )
     max_minutes: float | None = Field(default=None, gt=0)
     node_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(),
@@ -147,7 +153,7 @@ class TrainSection(_Strict):
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
     gnn: NodeTraining = NodeTraining(
-        hidden=48, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
+        hidden=48, members=3, noise=0.3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(

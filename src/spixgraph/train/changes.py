@@ -9,9 +9,6 @@ from spixgraph.graph.augment import ColumnMap, View
 from spixgraph.graph.image_scaling import Scalings
 from spixgraph.train.node_sample import Sample
 
-NOISE = 0.3
-"""Standard deviation of what is added to each feature of each node, in its own."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
@@ -26,19 +23,22 @@ class Changes:
         To the columns that the image itself standardises.
     share : () float32
         How far nodes go to those.
+    noise : float
+        Standard deviation of what is added to each feature of each node, in its own.
     """
 
     view: View
     scalings: Scalings
     own: ColumnMap | None
     share: Tensor
+    noise: float = 0.0
 
-    def on(self, sample: Sample, noise: Tensor) -> Sample:
-        """Turn and dim, and add `noise`, standard normal (n, F), to the nodes."""
+    def on(self, sample: Sample, drawn: Tensor) -> Sample:
+        """Turn and dim, and add noise, from (n, F) `drawn` standard normal, to the nodes."""
         x = _mapped(sample.x, self.view.on(self.scalings.nodes))
         if self.own is not None:
             x = x + self.share * (_mapped(sample.x, self.own) - sample.x)
-        x = x + NOISE * noise
+        x = x + self.noise * drawn
         pixels = sample.pixels
         if pixels is not None and self.scalings.pixels is not None:
             pixels = _mapped_by_product(pixels, self.view.on(self.scalings.pixels))

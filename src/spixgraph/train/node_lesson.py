@@ -45,6 +45,8 @@ class NodeLesson:
         Of `train` and `val`; None for a network without a decoder.
     augmented : bool
         True to turn, dim and disturb the graphs of `train`.
+    noise : float, optional
+        How much they are disturbed; see `Changes`.
     device : torch.device
     n_layers : int, optional
         Message passing layers of `net`, where graphs may be cut into parts; see `learned_sample`.
@@ -63,6 +65,7 @@ class NodeLesson:
         samples: tuple[Sequence[LearnedPixels], Sequence[LearnedPixels]] | None,
         *,
         augmented: bool,
+        noise: float = 0.0,
         device: torch.device,
         n_layers: int | None = None,
         nodes_per_step: int | None = None,
@@ -71,7 +74,7 @@ class NodeLesson:
         self.net = net
         self.device = device
         self.scalings = scalings
-        self.augmented = augmented
+        self.augmented, self.noise = augmented, noise
         self.nodes_per_step = nodes_per_step
         none: Sequence[None] = [None] * max(len(train), len(val))
         pixels = samples or (none[: len(train)], none[: len(val)])
@@ -196,7 +199,7 @@ class NodeLesson:
     def _seen(self, sample: Sample | LargeSample, view: View) -> Sample | LargeSample:
         """Turn and dim a graph, and disturb its columns."""
         share = torch.rand((), device=self.device) if sample.own is not None else torch.zeros(())
-        changes = Changes(view, self.scalings, sample.own, share)
+        changes = Changes(view, self.scalings, sample.own, share, self.noise)
         if isinstance(sample, Sample):
             return changes.on(sample, torch.randn_like(sample.x))
         return sample.changed(changes, noise_seed=int(torch.randint(2**62, ())))

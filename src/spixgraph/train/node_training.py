@@ -157,6 +157,7 @@ def train_node_net(
             val,
             samples,
             augmented=kind != "paper",
+            noise=params.noise,
             device=device,
             n_layers=None if samples is None else params.layers,
             nodes_per_step=params.nodes_per_step,

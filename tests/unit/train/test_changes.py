@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -41,3 +43,8 @@ def test_nodes_edges_and_pixels_are_changed_by_one_view(seed):
     np.testing.assert_allclose(seen.pixels.numpy(), wanted, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(seen.x.numpy(), wanted[:, 0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(seen.edge_attr.numpy(), wanted[:, 0], rtol=1e-5, atol=1e-5)
+    noisy = replace(changes, noise=0.5).on(sample, torch.ones_like(table))
+    np.testing.assert_allclose(noisy.x.numpy(), seen.x.numpy() + 0.5, rtol=1e-5, atol=1e-5)
+    assert noisy.pixels is not None
+    assert torch.equal(noisy.pixels, seen.pixels)
+    assert torch.equal(noisy.edge_attr, seen.edge_attr)

@@ -1,5 +1,6 @@
 """A graph that is walked in parts gives the loss and the gradients of the whole."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from spixgraph.graph.stored_graph import StoredGraph
 from spixgraph.graph.stream import stream_graph
 from spixgraph.io.images import ArraySource
 from spixgraph.nets.build import build_node_net
-from spixgraph.train import changes, node_lesson, parts
+from spixgraph.train import node_lesson, parts
 from spixgraph.train.large_sample import LargeSample, learned_sample, noise_of
 from spixgraph.train.losses import area_loss, area_sums, loss_of_sums
 from spixgraph.train.node_lesson import NodeLesson
@@ -50,11 +51,6 @@ def limit(stored, monkeypatch) -> int:
     return n * 2 // 3
 
 
-@pytest.fixture(autouse=True)
-def silence(monkeypatch) -> None:
-    monkeypatch.setattr(changes, "NOISE", 0.0)
-
-
 def lesson_of(
     stored: Path,
     folder: Path,
@@ -63,6 +59,7 @@ def lesson_of(
     dropout: float = 0.0,
     on_disk: bool = True,
     nodes_per_step: int | None = None,
+    noise: float = 0.0,
 ) -> NodeLesson:
     graph, samples = load_graph(stored), load_samples(stored / SAMPLES)
     pixels = samples.values.reshape(-1, len(samples.names)).astype(np.float32)
@@ -90,7 +87,8 @@ def lesson_of(
     values = [open_samples(stored / SAMPLES) if on_disk else samples]
     return NodeLesson(
         net, scalings, learned, learned, (values, values) if decoder else None,
-        augmented=True, device=CPU, n_layers=LAYERS, nodes_per_step=nodes_per_step, folder=folder,
+        augmented=True, noise=noise, device=CPU, n_layers=LAYERS, nodes_per_step=nodes_per_step,
+        folder=folder,
     )  # fmt: skip
 
 
@@ -137,13 +135,13 @@ def test_loss_and_gradients_are_those_of_the_whole(
 
 
 def test_small_graphs_beyond_the_room_in_memory_stay_on_disk(stored, tmp_path, monkeypatch):
-    monkeypatch.setattr(changes, "NOISE", 0.1)
+    of_windows = partial(lesson_of, stored, tmp_path, decoder=True, noise=0.1)
     n = StoredGraph.open(stored).n_regions
-    held = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    held = of_windows(nodes_per_step=n // 3)
     monkeypatch.setattr(node_lesson, "HELD_NODES", 2 * n - 1)  # of training and validation
-    half = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    half = of_windows(nodes_per_step=n // 3)
     monkeypatch.setattr(node_lesson, "HELD_NODES", n - 1)
-    read = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    read = of_windows(nodes_per_step=n // 3)
     kinds = [[type(lesson.train[0]), type(lesson.val[0])] for lesson in (held, half, read)]
     assert kinds == [[Sample, Sample], [Sample, LargeSample], [LargeSample, LargeSample]]
     loss, gradients, _ = step(held)
