@@ -107,9 +107,9 @@ def write_hessian_3d(
     along_z, across = z_slope * z_slope * factor, z_slope * _QUARTER * factor
     for x in range(low.size):
         twice = line[x + 1] + line[x + 1]
-        zz = (front[x + 1] - twice + back[x + 1]) * along_z
-        yy = (up[x + 1] - twice + down[x + 1]) * factor
-        xx = (line[x] - twice + line[x + 2]) * factor
+        zz = np.float64((front[x + 1] - twice + back[x + 1]) * along_z)  # equal ones ask for digits
+        yy = np.float64((up[x + 1] - twice + down[x + 1]) * factor)
+        xx = np.float64((line[x] - twice + line[x + 2]) * factor)
         zy = ((back_down[x + 1] - back_up[x + 1]) - (front_down[x + 1] - front_up[x + 1])) * across
         zx = ((back[x + 2] - back[x]) - (front[x + 2] - front[x])) * across
         yx = ((down[x + 2] - down[x]) - (up[x + 2] - up[x])) * _QUARTER * factor

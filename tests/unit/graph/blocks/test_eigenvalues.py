@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spixgraph.graph.blocks.eigenvalues import eigenvalues
+from spixgraph.graph.blocks.filters import write_hessian_3d
 
 UPPER = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
 
@@ -32,3 +33,19 @@ def test_eigenvalues_are_those_of_numpy(dtype, apart, equal):
     limit = np.where(gap < 0.05, equal, apart) * scale
     assert (error <= limit).all(), (error / np.maximum(scale, 1e-30)).max()
     assert (np.array(wanted) == 0).all(1).sum() > 100
+
+
+@pytest.mark.parametrize("along_z", [0.0, 1.0])
+def test_curvatures_that_are_equal(along_z):
+    """Bright points, or bright lines along z: as exact as others, though a double root is hard."""
+    bright = np.random.default_rng(1).uniform(0.1, 1, 200).astype(np.float32)
+    grey = np.zeros((3, 3, 2 * len(bright) + 1), np.float32)
+    grey[1, 1, 1::2] = bright
+    if not along_z:
+        grey[[0, 2], 1, 1::2] = bright
+    found = np.zeros((3, 2 * len(bright) - 1), np.float32)
+    one = np.float32(1)
+    write_hessian_3d(grey, 0, 0, one, one, *found)
+    curved = -2 * bright.astype("f8")
+    wanted = curved, curved, curved * along_z
+    np.testing.assert_allclose(found[:, ::2], wanted, rtol=0, atol=1e-6)
