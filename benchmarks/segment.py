@@ -58,6 +58,7 @@ class Untrained:
         members: int,
         hidden: int,
         layers: int,
+        pixel_hidden: int,
     ) -> None:
         _, graph = image_graph(sample, nodes_per_megapixel=nodes, workers=2)
         self.node_scaling = fit_scaling([graph.x], graph.feature_names)
@@ -77,6 +78,7 @@ class Untrained:
             "layers": layers,
             "dropout": 0.0,
             "n_pixel_columns": len(columns),
+            "n_pixel_hidden": pixel_hidden if decoder else 0,
             "members": members,
         }
         self.temperature = 1.0
@@ -94,13 +96,16 @@ def make_model(
     members: int = 1,
     hidden: int = _DEFAULT.hidden,
     layers: int = _DEFAULT.layers,
+    pixel_hidden: int = _DEFAULT.pixel_hidden,
 ) -> None:
     """Write a bundle with random weights."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
     trained = Untrained(
         ArraySource(pixels[None, ..., None]), nodes,
         decoder=decoder, kind=kind, members=members, hidden=hidden, layers=layers,
+        pixel_hidden=pixel_hidden,
     )  # fmt: skip
+    layer = trained.net.pixel_layer
     colours = ("#000000", "#ffb000")
     write_bundle(
         folder,
@@ -112,7 +117,13 @@ def make_model(
         classes=[ClassInfo(id=k, name=f"class {k}", colour=c) for k, c in enumerate(colours)],
         pixel_size_um_range=None,
         metrics={},
-        memory=memory_contract(recipe, 1, hidden=hidden, members=members),
+        memory=memory_contract(
+            recipe,
+            1,
+            hidden=hidden,
+            members=members,
+            hidden_weights=0 if layer is None else len(layer) * trained.net.n_classes,
+        ),
         data_sha256="0" * 64,
         code_sha256="0" * 64,
     )

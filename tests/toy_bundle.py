@@ -67,18 +67,24 @@ def write_toy_bundle(
     recipe: GraphRecipe = RECIPE,
     seed: int = 0,
     decoder: Sequence[str] = (),
+    n_hidden: int = 0,
     **card: Any,
 ) -> Path:
     """Write a bundle whose features and scaling are those of `source`; `card` replaces fields.
 
-    `decoder` names the columns of a pixel; they are scaled by mean 0.1 and scale 0.5.
+    `decoder` names the columns of a pixel; they are scaled by mean 0.1 and scale 0.5. `n_hidden`
+    values are made of them by random weights.
     """
     source = source or blob_image()
     _, graph = graph_of_image(source, recipe)
     path.mkdir(parents=True)
     (path / "LICENSE").write_text("public domain\n")
     widths = (graph.x.shape[1], graph.edge_attr.shape[1])
-    write_toy_onnx(path / "model.onnx", *widths, seed=seed, n_pixel_columns=len(decoder))
+    n_weights = len(decoder) + n_hidden
+    write_toy_onnx(path / "model.onnx", *widths, seed=seed, n_pixel_columns=n_weights)
+    if n_hidden:
+        layer = np.random.default_rng(seed).normal(0, 0.1, (n_hidden, len(decoder) + 1))
+        np.save(path / "pixel_layer.npy", (layer / n_weights).astype(np.float32))
     z, _, _, n_channels = source.info.shape_zyxc
     value = {
         "schema_version": 1,
@@ -91,7 +97,10 @@ def write_toy_bundle(
         "n_channels": n_channels,
         "node_features": _columns(fit_scaling([graph.x], graph.feature_names)),
         "edge_features": _columns(fit_scaling([graph.edge_attr], graph.edge_feature_names)),
-        "decoder": {"columns": [{"name": n, "mean": 0.1, "scale": 0.5} for n in decoder]}
+        "decoder": {
+            "columns": [{"name": n, "mean": 0.1, "scale": 0.5} for n in decoder],
+            "n_hidden": n_hidden,
+        }
         if decoder
         else None,
         "classes": CLASSES,
@@ -100,7 +109,7 @@ def write_toy_bundle(
         "memory": {"base_bytes": 50_000_000, "bytes_per_pixel": 150.0},
         "data_sha256": "d" * 64,
         "code_sha256": "c" * 64,
-        "parts_sha256": {n: sha256_file(path / n) for n in ("model.onnx", "LICENSE")},
+        "parts_sha256": {part.name: sha256_file(part) for part in sorted(path.iterdir())},
     }
     write_json(path / "card.json", value | card)
     return path

@@ -108,6 +108,7 @@ def bundle(request: Answer) -> Answer:
     make_model(
         Path(request["bundle"]), pixels, request["nodes"], kind=request["model"],
         members=settings["members"], hidden=settings["hidden"], layers=settings["layers"],
+        pixel_hidden=settings["pixel_hidden"],
     )  # fmt: skip
     return {}
 

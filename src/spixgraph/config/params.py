@@ -76,6 +76,12 @@ class NodeTraining(_Strict):
 
     hidden: int = Field(default=64, gt=0)
     layers: int = Field(default=6, ge=0)
+    pixel_hidden: int = Field(
+        default=0,
+        ge=0,
+        description="hidden values of a pixel, made by one layer for all superpixels; 0: pixel "
+        "decoders are linear. Not for the paper network",
+    )
     members: int = Field(
         default=1, gt=0, description="networks whose answers are averaged; each is trained"
     )
@@ -153,7 +159,13 @@ class TrainSection(_Strict):
         default=2, ge=1, description="of the U-Net on the CPU; weights depend on it"
     )
     gnn: NodeTraining = NodeTraining(
-        hidden=48, members=3, noise=0.3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
+        hidden=48,
+        pixel_hidden=8,
+        members=3,
+        noise=0.3,
+        node_factors=(0.5, 2.0),
+        zooms="auto",
+        nodes_per_step=2048,
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
     mlp: NodeTraining = NodeTraining(

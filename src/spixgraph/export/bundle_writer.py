@@ -5,14 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from spixgraph.errors import InputError
 from spixgraph.export.onnx_export import export_onnx
 from spixgraph.files import atomic_path, sha256_file, write_json
 from spixgraph.graph.scaling import Scaling
 from spixgraph.nets.build import n_parameters
 from spixgraph.nets.node_net import NodeNet
-from spixgraph.predict.bundle import CARD_FILE, MODEL_FILE, bundle_sha256
+from spixgraph.predict.bundle import CARD_FILE, MODEL_FILE, PIXEL_LAYER_FILE, bundle_sha256
 from spixgraph.predict.card import Card, ClassInfo, Column, Decoder, MemoryContract
+
+_OWN_FILES = (CARD_FILE, MODEL_FILE, PIXEL_LAYER_FILE)
 
 
 class TrainedNet(Protocol):
@@ -86,6 +90,9 @@ data_sha256, code_sha256
     with atomic_path(path) as part:
         part.mkdir()
         export_onnx(trained.net, part / MODEL_FILE)
+        layer = trained.net.pixel_layer
+        if layer is not None:
+            np.save(part / PIXEL_LAYER_FILE, layer.detach().numpy())
         for document in documents:
             shutil.copyfile(document, part / document.name)
         card = Card(
@@ -98,7 +105,7 @@ data_sha256, code_sha256
             n_channels=n_channels,
             node_features=_columns(trained.node_scaling),
             edge_features=_columns(trained.edge_scaling),
-            decoder=_decoder(trained.pixel_scaling),
+            decoder=_decoder(trained.pixel_scaling, 0 if layer is None else len(layer)),
             scaled_per_image=trained.pixel_scaling is not None,
             temperature=trained.temperature,
             classes=tuple(classes),
@@ -122,12 +129,12 @@ def _require_fit(
             f"{[c.name for c in classes]}"
         )
     names = [document.name for document in documents]
-    if len({*names, MODEL_FILE, CARD_FILE}) < len(names) + 2:
+    if len({*names, *_OWN_FILES}) < len(names) + len(_OWN_FILES):
         raise InputError(f"documents need names of their own in a bundle, got {names}")
 
 
-def _decoder(scaling: Scaling | None) -> Decoder | None:
-    return None if scaling is None else Decoder(columns=_columns(scaling))
+def _decoder(scaling: Scaling | None, n_hidden: int) -> Decoder | None:
+    return None if scaling is None else Decoder(columns=_columns(scaling), n_hidden=n_hidden)
 
 
 def _columns(scaling: Scaling) -> tuple[Column, ...]:

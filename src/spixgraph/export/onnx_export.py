@@ -61,7 +61,7 @@ def export_onnx(net: NodeNet, path: Path) -> None:
 
     Inputs are ``x (n, F)``, ``edge_attr (E, D)`` and the arrays of `NeighbourTable`, as wide as
     `net.table_width`; outputs are ``logits (n, n_classes)`` and, with a pixel decoder,
-    ``pixel_weights (n, n_classes, P)``. The number of nodes, edges, rows and hubs is free.
+    ``pixel_weights (n, n_classes, P + H)``. The number of nodes, edges, rows and hubs is free.
 
     Parameters
     ----------

@@ -22,6 +22,7 @@ def build_node_net(
     layers: int,
     dropout: float,
     n_pixel_columns: int = 0,
+    n_pixel_hidden: int = 0,
     table_width: int = 8,
     members: int = 1,
 ) -> NodeNet:
@@ -40,6 +41,8 @@ def build_node_net(
         0..1, in training only.
     n_pixel_columns : int
         Columns of a pixel that the decoder sees; 0 for a network without a decoder.
+    n_pixel_hidden : int
+        Hidden values that it makes of them; see `PixelDecoder`.
     table_width : int
         Neighbours per row of the table that the exported network reads.
     members : int
@@ -61,6 +64,7 @@ def build_node_net(
         "layers": layers,
         "n_edge_features": n_edge_features,
         "n_pixel_columns": n_pixel_columns,
+        "n_pixel_hidden": n_pixel_hidden,
     }
     if min(sizes.values()) < 1 or min(others.values()) < 0 or not 0 <= dropout < 1:
         raise InputError(
@@ -76,6 +80,7 @@ def build_node_net(
             layers=layers,
             dropout=dropout,
             n_pixel_columns=n_pixel_columns,
+            n_pixel_hidden=n_pixel_hidden,
             table_width=table_width,
         )
         for _ in range(members)

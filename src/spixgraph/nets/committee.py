@@ -12,8 +12,8 @@ class Committee(NodeNet):
     """Networks of one form with weights of their own; their logits and pixel weights are averaged.
 
     A pixel decoder is linear in its weights, so the mean of the weights is that of the decoded
-    pixels, and one network is exported that costs the pixels nothing. Idea: deep ensembles
-    (arXiv:1612.01474).
+    pixels, and one network is exported. Hidden values of a pixel, which each network has of its
+    own, stand side by side. Idea: deep ensembles (arXiv:1612.01474).
 
     Parameters
     ----------
@@ -28,6 +28,7 @@ class Committee(NodeNet):
             n_classes=first.n_classes,
             hidden=0,
             n_pixel_columns=0,  # no decoder of its own
+            n_pixel_hidden=0,
             table_width=first.table_width,
         )
         self.n_pixel_columns = first.n_pixel_columns
@@ -37,6 +38,12 @@ class Committee(NodeNet):
     def members(self) -> tuple[NodeNet, ...]:
         """Those who are asked."""
         return tuple(net for net in self.nets if isinstance(net, NodeNet))
+
+    @property
+    def pixel_layer(self) -> Tensor | None:
+        """Those of the members, one below the other."""
+        layers = [layer for net in self.members if (layer := net.pixel_layer) is not None]
+        return torch.cat(layers) if layers else None
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """See `NodeNet.forward`."""
@@ -63,4 +70,13 @@ class Committee(NodeNet):
 
     def _mean(self, ask: Callable[[NodeNet], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         answers = [ask(net) for net in self.members]
-        return tuple(torch.stack(parts).mean(0) for parts in zip(*answers, strict=True))
+        logits, *weights = (torch.stack(parts) for parts in zip(*answers, strict=True))
+        return logits.mean(0), *map(self._joined, weights)
+
+    def _joined(self, weights: Tensor) -> Tensor:
+        """Join (members, n, K, P + H) pixel weights; a mean for the columns that members share."""
+        mean = weights[..., : self.n_pixel_columns].mean(0)
+        if self.pixel_layer is None:
+            return mean
+        hidden = weights[..., self.n_pixel_columns :] / len(weights)
+        return torch.cat([mean, hidden.permute(1, 2, 0, 3).flatten(2)], dim=2)

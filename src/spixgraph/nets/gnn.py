@@ -91,6 +91,7 @@ class Gnn(NodeNet):
         layers: int,
         dropout: float,
         n_pixel_columns: int,
+        n_pixel_hidden: int,
         table_width: int,
     ) -> None:
         super().__init__(
@@ -99,6 +100,7 @@ class Gnn(NodeNet):
             n_classes=n_classes,
             hidden=hidden,
             n_pixel_columns=n_pixel_columns,
+            n_pixel_hidden=n_pixel_hidden,
             table_width=table_width,
         )
         self.encoder = nn.Sequential(

@@ -23,6 +23,7 @@ class Mlp(NodeNet):
         layers: int,
         dropout: float,
         n_pixel_columns: int,
+        n_pixel_hidden: int,
         table_width: int,
     ) -> None:
         super().__init__(
@@ -31,6 +32,7 @@ class Mlp(NodeNet):
             n_classes=n_classes,
             hidden=hidden,
             n_pixel_columns=n_pixel_columns,
+            n_pixel_hidden=n_pixel_hidden,
             table_width=table_width,
         )
         self.encoder = nn.Sequential(

@@ -1,5 +1,6 @@
 """What every network on region graphs has in common."""
 
+import torch
 from torch import Tensor, nn
 
 from spixgraph.nets.decoder import PixelDecoder
@@ -24,6 +25,8 @@ class NodeNet(nn.Module):
         Columns of what `embed` returns.
     n_pixel_columns : int
         Columns of a pixel that the decoder sees; 0 for a network without a decoder.
+    n_pixel_hidden : int
+        Hidden values that it makes of them; see `PixelDecoder`.
     table_width : int
         Neighbours per row of the table that the exported network reads.
     """
@@ -39,6 +42,7 @@ class NodeNet(nn.Module):
         n_classes: int,
         hidden: int,
         n_pixel_columns: int,
+        n_pixel_hidden: int,
         table_width: int,
     ) -> None:
         super().__init__()
@@ -48,7 +52,12 @@ class NodeNet(nn.Module):
         self.n_pixel_columns = n_pixel_columns
         self.table_width = table_width
         self.decoder = (
-            PixelDecoder(hidden=hidden, n_classes=n_classes, n_columns=n_pixel_columns)
+            PixelDecoder(
+                hidden=hidden,
+                n_classes=n_classes,
+                n_columns=n_pixel_columns,
+                n_hidden=n_pixel_hidden,
+            )
             if n_pixel_columns
             else None
         )
@@ -57,6 +66,13 @@ class NodeNet(nn.Module):
     def members(self) -> "tuple[NodeNet, ...]":
         """Networks that are trained each on its own; this one alone, but for a committee."""
         return (self,)
+
+    @property
+    def pixel_layer(self) -> Tensor | None:
+        """The layer of the hidden values of a pixel, (H, P + 1) with the biases last, if any."""
+        if self.decoder is None or self.decoder.layer is None:
+            return None
+        return torch.cat([self.decoder.layer.weight, self.decoder.layer.bias[:, None]], dim=1)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to logits.
@@ -78,7 +94,7 @@ class NodeNet(nn.Module):
         return logits
 
     def outputs(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> tuple[Tensor, ...]:
-        """Map a graph to its logits and, with a decoder, to (n, n_classes, P) pixel weights."""
+        """Map a graph to its logits and, with a decoder, to (n, n_classes, P + H) pixel weights."""
         return self._outputs(self.embed(x, edge_index, edge_attr))
 
     def forward_table(

@@ -34,6 +34,7 @@ class PaperNet(NodeNet):
         layers: int,
         dropout: float,
         n_pixel_columns: int,
+        n_pixel_hidden: int,
         table_width: int,
     ) -> None:
         if n_pixel_columns:
@@ -52,6 +53,7 @@ class PaperNet(NodeNet):
             n_classes=n_classes,
             hidden=n_classes,
             n_pixel_columns=0,
+            n_pixel_hidden=n_pixel_hidden,
             table_width=table_width,
         )
         self.head = nn.Identity()

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
+from spixgraph.arrays import Float32
 from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import read_json, sha256_file, sha256_tree
@@ -13,6 +15,7 @@ from spixgraph.predict.card import SCHEMA, Card
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
+PIXEL_LAYER_FILE = "pixel_layer.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,29 @@ class Bundle:
     def model_path(self) -> Path:
         """The ONNX file."""
         return self.path / MODEL_FILE
+
+    def pixel_layer(self) -> Float32 | None:
+        """Read the layer of the hidden values of a pixel, see `predict.decoder.PixelModels`.
+
+        Raises
+        ------
+        StoredDataError
+            If the file does not hold what the card says.
+        """
+        decoder = self.card.decoder
+        if decoder is None or not decoder.n_hidden:
+            return None
+        path, wanted = self.path / PIXEL_LAYER_FILE, (decoder.n_hidden, len(decoder.columns) + 1)
+        try:
+            layer: Float32 = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise StoredDataError(f"{path} cannot be read: {error}; fetch it again") from error
+        if layer.shape != wanted or layer.dtype != np.float32 or not np.isfinite(layer).all():
+            raise StoredDataError(
+                f"{path} must hold {wanted} finite float32, as {CARD_FILE} says, got {layer.shape} "
+                f"{layer.dtype}; export the model again"
+            )
+        return layer
 
 
 def load_bundle(path: Path) -> Bundle:

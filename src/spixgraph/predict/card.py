@@ -28,9 +28,12 @@ class Column(_Strict):
 
 
 class Decoder(_Strict):
-    """The pixel decoder: the columns of the network's output ``pixel_weights (n, K, P)``."""
+    """The pixel decoder: the columns of the network's output ``pixel_weights (n, K, P + H)``."""
 
     columns: tuple[Column, ...] = Field(description="standardised and clipped like features")
+    n_hidden: int = Field(
+        default=0, ge=0, description="H hidden values of a pixel, by the rows of pixel_layer.npy"
+    )
 
 
 class MemoryContract(_Strict):

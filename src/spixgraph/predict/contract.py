@@ -35,7 +35,7 @@ _MASK_BYTES_ON_DISK = 0.1
 # Of a processor of about 3 GHz, per pixel, and per node and parameter of the network: measured once
 # (docs/decisions/038), not on this machine: half as long or twice as long is likely elsewhere.
 _GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 10.0, 26.0, 10.0
-_NODE_PARAMETER_NS = 0.11
+_NODE_PARAMETER_NS, _HIDDEN_NS = 0.11, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class _Need:
         graph = self._n_nodes * tables + self._n_pixels * per_pixel * (self._density / 3000) ** 0.5
         if self._card is None:
             return int(graph + self._n_nodes * spools)
-        found = 4 * self._n_classes * (1 + self._n_columns) * self._n_nodes
+        found = 4 * self._n_classes * (1 + self._n_pixel_weights) * self._n_nodes
         masks = 2 * 4 / 3 * self._planes * _MASK_BYTES_ON_DISK * self._n_pixels
         return int(graph + max(self._n_nodes * spools, found + masks))
 
@@ -242,13 +242,16 @@ class _Need:
         return _DISK_EDGES["stack" if self._region.shape_zyx[0] > 1 else "image"]
 
     @property
-    def _n_columns(self) -> int:
-        return len(self._card.decoder.columns) if self._card and self._card.decoder else 0
+    def _n_pixel_weights(self) -> int:
+        decoder = self._card.decoder if self._card else None
+        return len(decoder.columns) + decoder.n_hidden if decoder else 0
 
     def _seconds(self, workers: int) -> float:
         per_pixel = _VOLUME_NS if self._plan.blocks.is_volume else _GRAPH_NS
         if self._card is not None:
-            per_pixel += _PAINT_NS + _WRITE_NS * self._planes + _DECODE_NS * self._is_decoded
+            per_pixel += _PAINT_NS + _WRITE_NS * self._planes
+            if self._card.decoder is not None:
+                per_pixel += _DECODE_NS + _HIDDEN_NS * self._card.decoder.n_hidden
         network = 0.0
         if self._card is not None:
             network = self._n_nodes * self._card.n_parameters * _NODE_PARAMETER_NS

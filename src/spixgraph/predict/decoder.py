@@ -1,9 +1,10 @@
-"""From superpixels to pixels: each superpixel brings a tiny linear model of the pixels in it.
+"""From superpixels to pixels: each superpixel brings a tiny model of the pixels in it.
 
 The network gives superpixel s, for each class k, a logit and a weight per pixel feature. A pixel
 gets ``b[s, k] + sum over p of W[s, k, p] * phi[p]``: phi are the maps of `graph.blocks.pixel_maps`
-and the place of the pixel in its superpixel, standardised. Idea cousins: PointRend
-(arXiv:1912.08193) and CondInst (arXiv:2003.05664).
+and the place of the pixel in its superpixel, standardised, then hidden values that a layer makes of
+these, the same for all superpixels. Idea cousins: PointRend (arXiv:1912.08193) and CondInst
+(arXiv:2003.05664).
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ import numpy as np
 
 from spixgraph.arrays import Array, Float32, Float64, Int64, MaskZYX, ShapeZYX, UInt8
 from spixgraph.graph.scaling import Scaling
-from spixgraph.predict.decoder_kernels import STEP, classify, share_out, spread
+from spixgraph.predict.decoder_kernels import ROWS, STEP, classify, share_out, spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +34,12 @@ class BlockNodes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelModels:
-    """The linear models of the superpixels of a block.
+    """The models of the superpixels of a block, which are linear in P columns and H hidden values.
 
     Attributes
     ----------
-    weights : (n, K, P) float32
-        Of the maps, then of `graph.pixel_samples.place_names`.
+    weights : (n, K, P + H) float32
+        Of the maps, of `graph.pixel_samples.place_names`, then of the hidden values.
     centroid_px : (n, 3) float64
         z, y, x in the image.
     n_pixels : (n,) int64
@@ -50,6 +51,8 @@ class PixelModels:
         Of the P columns.
     is_volume : bool
         True where superpixels extend over slices.
+    layer : (H, P + 1) float32, optional
+        A hidden value is the ReLU of a row times the standardised columns and 1.
     """
 
     weights: Float32
@@ -59,6 +62,7 @@ class PixelModels:
     strips: Callable[[], Iterable[tuple[slice, Float32]]]
     scaling: Scaling
     is_volume: bool
+    layer: Float32 | None = None
 
 
 def decode(
@@ -129,10 +133,13 @@ def _arguments(
     size = models.n_pixels ** (-1 / 3 if models.is_volume else -1 / 2)
     centre = np.concatenate([models.centroid_px - origin, size[:, None]], axis=1)
     scaling = np.stack([models.scaling.mean, 1 / models.scaling.scale], axis=1)
+    layer = np.empty((0, len(scaling) + 1), np.float32) if models.layer is None else models.layer
+    layer = np.pad(layer, ((0, -len(layer) % ROWS), (0, 0)))  # to whole steps of the kernel
     return (
         scaling.astype(np.float32),
+        layer,
         centre.astype(np.float32),
         (nodes.logits[:, 1:] - nodes.logits[:, :1]) / np.float32(temperature),
         (models.weights[:, 1:] - models.weights[:, :1]) / np.float32(temperature),
-        np.zeros((len(scaling), n_x + STEP), np.float32),
+        np.zeros((len(scaling) + len(layer), n_x + STEP), np.float32),
     )

@@ -22,6 +22,8 @@ from spixgraph.superpixels.basins.jit import kernel
 
 STEP = 16
 """Pixels that are weighed at once: one vector of the widest processors, two or four of others."""
+ROWS = 4
+"""Hidden values that are made at once."""
 _LANES = ir.VectorType(ir.FloatType(), STEP)
 
 
@@ -78,6 +80,51 @@ def _weigh_step(
         with cgutils.for_range_slice(builder, whole, n, one, n.type) as (p, _):
             builder.store(builder.fadd(builder.load(total), product(p)), total)
         builder.store(builder.load(total), _vector_at(builder, out.data, given["at"]), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@_inline
+def _hide_step(
+    typing_context: Any, phi: Any, layer: Any, row: Any, at: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """Write `ROWS` hidden values of `STEP` pixels: rows of `layer` times the first rows of `phi`.
+
+    They are the ReLU of the sum and go to the rows of `phi` after these. See `_weigh_step`; several
+    rows at once share what is read of `phi`.
+    """
+    signature = types.void(phi, layer, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        phi, layer = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1)
+        )
+        row, at = arguments[2:]
+        _, width = cgutils.unpack_tuple(builder, phi.shape)
+        _, stride = cgutils.unpack_tuple(builder, layer.shape)
+        zero, one = (ir.Constant(stride.type, i) for i in (0, 1))
+        n_columns = builder.sub(stride, one)
+        rows = [builder.add(row, ir.Constant(row.type, i)) for i in range(ROWS)]
+        begins = [builder.mul(r, stride) for r in rows]
+
+        def weight(begin: Any, column: Any) -> Any:
+            place = builder.gep(layer.data, [builder.add(begin, column)])
+            return _repeated(builder, builder.load(place))
+
+        totals = [cgutils.alloca_once_value(builder, weight(b, n_columns)) for b in begins]
+        with cgutils.for_range_slice(builder, zero, n_columns, one, stride.type) as (p, _):
+            place = builder.add(builder.mul(p, width), at)
+            column = builder.load(_vector_at(builder, phi.data, place), align=4)
+            for begin, total in zip(begins, totals, strict=True):
+                product = builder.fmul(weight(begin, p), column)
+                builder.store(builder.fadd(builder.load(total), product), total)
+        nothing = ir.Constant(_LANES, None)
+        for r, total in zip(rows, totals, strict=True):
+            value = builder.load(total)
+            shown = builder.select(builder.fcmp_ordered(">", value, nothing), value, nothing)
+            place = builder.add(builder.mul(builder.add(n_columns, r), width), at)
+            builder.store(shown, _vector_at(builder, phi.data, place), align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -170,12 +217,21 @@ def _write_places(places: Array, scaling: Array, n_x: int, phi: Array) -> None:
 
 
 @kernel
+def _write_hidden(layer: Array, n_x: int, phi: Array) -> None:
+    """Write the hidden values of a line of pixels below the columns that they are made of."""
+    for at in range(0, n_x, STEP):
+        for h in range(0, layer.shape[0], ROWS):
+            _hide_step(phi, layer, h, at)
+
+
+@kernel
 def _values(
     labels: Array,
     first: int,
     y0: int,
     maps: Array,
     scaling: Array,
+    layer: Array,
     centre: Array,
     bias: Array,
     weights: Array,
@@ -200,7 +256,9 @@ def _values(
             _fill_step(places[1], at, size)
             _fill_step(places[2], at, oy)
             _fill_step(places[3], at, oz)
-    _write_places(places, scaling[n_maps:], line.size, phi[n_maps:])
+    n_columns = scaling.shape[0]
+    _write_places(places, scaling[n_maps:], line.size, phi[n_maps:n_columns])
+    _write_hidden(layer, line.size, phi)
     for k in range(out.shape[0]):
         for r in range(n_runs):
             s = line[begins[r]] - first
@@ -215,6 +273,7 @@ def classify(
     y0: int,
     maps: Array,
     scaling: Array,
+    layer: Array,
     centre: Array,
     bias: Array,
     weights: Array,
@@ -230,8 +289,8 @@ def classify(
     for z in range(n_z):
         for y in range(n_y):
             _values(
-                labels, first, y0, maps, scaling, centre, bias, weights, phi, z, y, begins,
-                places, line,
+                labels, first, y0, maps, scaling, layer, centre, bias, weights, phi, z, y,
+                begins, places, line,
             )  # fmt: skip
             to = out[z, y]
             to[:] = class_ids[0]
@@ -251,6 +310,7 @@ def share_out(
     y0: int,
     maps: Array,
     scaling: Array,
+    layer: Array,
     centre: Array,
     bias: Array,
     weights: Array,
@@ -265,8 +325,8 @@ def share_out(
     for z in range(n_z):
         for y in range(n_y):
             _values(
-                labels, first, y0, maps, scaling, centre, bias, weights, phi, z, y, begins,
-                places, line,
+                labels, first, y0, maps, scaling, layer, centre, bias, weights, phi, z, y,
+                begins, places, line,
             )  # fmt: skip
             for x in range(n_x):
                 most = np.float32(0)

@@ -125,7 +125,7 @@ class _Outputs:
         self.logits: Float32 = np.empty(shape, np.float32)
         self.weights: Float32 | None = None
         if model.pixel_scaling is not None:
-            self.weights = np.empty((*shape, len(model.pixel_scaling.names)), np.float32)
+            self.weights = np.empty((*shape, model.n_pixel_weights), np.float32)
 
 
 def node_logits(graph: RegionGraph, model: NodeModel) -> Float32:
@@ -181,6 +181,9 @@ def _painted(
         return Painted(mask, given)
     plan, region, first_node = blocks_of_graph(graph)
     require_pixels(plan, model)
+    decoder = PixelInputs(
+        found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling, model.pixel_layer
+    )
     scene = Scene(
         source,
         plan,
@@ -189,7 +192,7 @@ def _painted(
         lambda i: labels[region.grid.box(i)],
         found.logits,
         model.class_ids,
-        PixelInputs(found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling),
+        decoder,
         temperature,
     )
     mask = np.empty(labels.shape, np.uint8)

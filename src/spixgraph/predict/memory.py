@@ -15,10 +15,16 @@ _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
 _NODE_BYTES = (900.0, 75.0)  # per superpixel, and per superpixel and hidden channel, while it runs
 _MEMBER_BYTES = 16.0  # per superpixel and hidden channel, of each further network of a committee
+_HIDDEN_WEIGHT_BYTES = 8.0  # per superpixel and weight: those of the members and of all at once
 
 
 def memory_contract(
-    recipe: GraphRecipe, n_channels: int, *, hidden: int = 64, members: int = 1
+    recipe: GraphRecipe,
+    n_channels: int,
+    *,
+    hidden: int = 64,
+    members: int = 1,
+    hidden_weights: int = 0,
 ) -> MemoryContract:
     """Return how the peak of a prediction grows with the pixels.
 
@@ -30,6 +36,8 @@ def memory_contract(
         Width of the network.
     members : int
         Networks of a committee.
+    hidden_weights : int
+        Of the hidden values of a pixel, per superpixel: values of all members times classes.
 
     Notes
     -----
@@ -41,6 +49,7 @@ def memory_contract(
     nodes_per_pixel = recipe.nodes_per_megapixel / 1e6
     node, per_channel = _NODE_BYTES
     bytes_per_node = node + (per_channel + (members - 1) * _MEMBER_BYTES) * hidden
+    bytes_per_node += _HIDDEN_WEIGHT_BYTES * hidden_weights
     base = _BASE_BYTES
     pixel, channel = _SLIC_BYTES
     if recipe.is_streamed:

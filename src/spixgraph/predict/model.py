@@ -35,7 +35,7 @@ class PixelPredictor(Protocol):
     def with_weights(
         self, x: Float32, edge_index: Int64, edge_attr: Float32
     ) -> tuple[Float32, Float32]:
-        """Map a graph to logits (n, K) and pixel weights (n, K, P), both float32."""
+        """Map a graph to logits (n, K) and pixel weights (n, K, P + H), both float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class NodeModel:
     n_layers : int, optional
         Message passing layers; without it a graph is never cut into parts.
     pixel_scaling : Scaling, optional
-        Of the pixel features of the decoder; None without a decoder.
+        Of the P pixel features of the decoder; None without a decoder.
+    pixel_layer : (H, P + 1) float32, optional
+        Weights and, in the last column, biases of the hidden values of a pixel.
     scaled_per_image : bool
         Whether the scalings are those of training, from which `graph.image_scaling` makes those of
         an image.
@@ -73,8 +75,15 @@ class NodeModel:
     card: Card | None = None
     n_layers: int | None = None
     pixel_scaling: Scaling | None = None
+    pixel_layer: Float32 | None = None
     scaled_per_image: bool = False
     temperature: float = 1.0
+
+    @property
+    def n_pixel_weights(self) -> int:
+        """Weights of a class that the network gives each superpixel for its pixels: P + H."""
+        n_columns = 0 if self.pixel_scaling is None else len(self.pixel_scaling.names)
+        return n_columns + (0 if self.pixel_layer is None else len(self.pixel_layer))
 
     def at(self, sums: TableSums) -> "NodeModel":
         """Return the model with the scalings of the raw columns of an image with these sums."""
@@ -109,6 +118,7 @@ def open_model(
         card=card,
         n_layers=card.n_layers,
         pixel_scaling=None if card.decoder is None else _scaling(card.decoder.columns),
+        pixel_layer=bundle.pixel_layer(),
         scaled_per_image=card.scaled_per_image,
         temperature=card.temperature,
     )

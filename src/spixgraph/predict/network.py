@@ -58,7 +58,7 @@ def run_network(
     logits : Rows
         Gets (n, K) float32.
     weights : Rows, optional
-        Gets (n, K, P) float32; only for a model with a decoder.
+        Gets (n, K, P + H) float32; only for a model with a decoder.
     max_nodes : int, optional
         Most nodes of a part, see `graph.partitions.partitions`; by default `PART_NODES` or
         `PART_NODES_3D`. A model that does not say how many layers it has, or a graph without
@@ -111,7 +111,6 @@ def _run_part(
     x = model.node_scaling.apply(take_rows(tables.x, part.nodes))
     attr = model.edge_scaling.apply(take_rows(tables.edge_attr, part.edge_rows))
     n, n_classes = len(part.nodes), len(model.class_ids)
-    n_columns = 0 if model.pixel_scaling is None else len(model.pixel_scaling.names)
     weights = np.empty((n, n_classes, 0), np.float32)
     if model.pixel_scaling is None:
         logits = model.predictor(x, part.edge_index, attr)
@@ -120,7 +119,7 @@ def _run_part(
     else:
         raise StoredDataError("the card has a pixel decoder, the network has none; export it again")
     _require_output("logits", logits, (n, n_classes))
-    _require_output("pixel weights", weights, (n, n_classes, n_columns))
+    _require_output("pixel weights", weights, (n, n_classes, model.n_pixel_weights))
     return part.core_ids, logits[part.core], weights[part.core]
 
 

@@ -108,7 +108,7 @@ class OnnxPredictor:
         Returns
         -------
         logits : (n, K) float32
-        pixel_weights : (n, K, P) float32
+        pixel_weights : (n, K, P + H) float32
             Of a network with a pixel decoder alone.
         """
         feeds: dict[str, Array] = {"x": x, "edge_attr": edge_attr}

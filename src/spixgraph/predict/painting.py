@@ -7,7 +7,7 @@ from threading import local
 
 import numpy as np
 
-from spixgraph.arrays import Array, Int64, MaskZYX, ShapeZYX, UInt8
+from spixgraph.arrays import Array, Float32, Int64, MaskZYX, ShapeZYX, UInt8
 from spixgraph.graph.blocks.pixel_maps import FilteredBlock
 from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.scaling import Scaling
@@ -29,17 +29,20 @@ class PixelInputs:
     Attributes
     ----------
     weights : Rows
-        (n, K, P) float32.
+        (n, K, P + H) float32.
     centroid_px, n_pixels : numpy or Zarr array
         As in `RegionGraph`.
     scaling : Scaling
         Of the P columns of a pixel.
+    layer : (H, P + 1) float32, optional
+        See `PixelModels`.
     """
 
     weights: Rows
     centroid_px: StoredArray
     n_pixels: StoredArray
     scaling: Scaling
+    layer: Float32 | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,6 +307,7 @@ class _Painter:
             strips=FilteredBlock(tile, place, plan.blocks, work).strips,
             scaling=decoder.scaling,
             is_volume=plan.blocks.is_volume,
+            layer=decoder.layer,
         )
 
 

@@ -249,8 +249,8 @@ class _Run:
         stack.callback(logits.close)
         if self._model.pixel_scaling is None:
             return logits, None
-        columns = len(self._model.pixel_scaling.names)
-        weights = FileRows(self._folder / "weights", (*shape, columns), np.float32)
+        shape_of_weights = (*shape, self._model.n_pixel_weights)
+        weights = FileRows(self._folder / "weights", shape_of_weights, np.float32)
         stack.callback(weights.close)
         return logits, weights
 
@@ -282,7 +282,9 @@ class _Run:
         inputs = None
         if weights is not None and model.pixel_scaling is not None:
             centroid, n_pixels = (stored_array(graph, n) for n in ("centroid_px", "n_pixels"))
-            inputs = PixelInputs(weights, centroid, n_pixels, model.pixel_scaling)
+            inputs = PixelInputs(
+                weights, centroid, n_pixels, model.pixel_scaling, model.pixel_layer
+            )
         return Scene(
             self._source,
             graph.plan,

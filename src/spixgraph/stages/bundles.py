@@ -37,6 +37,7 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
     prepared = load_prepared(run)
     recipe = recipe_for(run, recipe_of(model))
     trained = _trained(run, model, seed)
+    layer = trained.net.pixel_layer
     return write_bundle(
         out,
         trained,
@@ -52,6 +53,7 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
             prepared.n_channels,
             hidden=trained.build["hidden"],
             members=trained.build.get("members", 1),
+            hidden_weights=0 if layer is None else len(layer) * trained.net.n_classes,
         ),
         data_sha256=prepared.sha256,
         code_sha256=code_sha256(),

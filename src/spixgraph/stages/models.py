@@ -61,6 +61,7 @@ def _node_model(run: Run, model: ModelName, seed: int) -> NodeModel:
     trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
     if isinstance(trained, TrainedCnn):
         raise StoredDataError(f"the checkpoint of {model} holds a U-Net; train it again")
+    layer = trained.net.pixel_layer
     return NodeModel(
         recipe=recipe_for(run, recipe_of(model)),
         node_scaling=trained.node_scaling,
@@ -69,6 +70,7 @@ def _node_model(run: Run, model: ModelName, seed: int) -> NodeModel:
         class_ids=np.arange(trained.net.n_classes, dtype=np.uint8),
         n_layers=trained.build["layers"],
         pixel_scaling=trained.pixel_scaling,
+        pixel_layer=None if layer is None else layer.detach().numpy(),
         scaled_per_image=trained.pixel_scaling is not None,
         temperature=trained.temperature,
     )
@@ -99,7 +101,7 @@ class TorchPredictor:
     def with_weights(
         self, x: Float32, edge_index: Int64, edge_attr: Float32
     ) -> tuple[Float32, Float32]:
-        """Map standardised arrays to logits and (n, K, P) float32 pixel weights."""
+        """Map standardised arrays to logits and (n, K, P + H) float32 pixel weights."""
         logits, weights = self._outputs(x, edge_index, edge_attr)
         return logits, weights
 

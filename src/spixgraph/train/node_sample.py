@@ -79,7 +79,8 @@ def outputs_of(net: NodeNet, sample: Sample) -> tuple[Tensor, Tensor | None]:
         outputs = tuple(output[sample.core] for output in outputs)
     if sample.pixels is None:
         return outputs[0], None
-    return outputs[0], pixel_logits(outputs[0], outputs[1], sample.pixels)
+    logits, weights = outputs
+    return logits, pixel_logits(logits, weights, sample.pixels, net.pixel_layer)
 
 
 def pixels_per_class(graph: LearnedGraph) -> Int64:

@@ -135,6 +135,7 @@ def train_node_net(
         "layers": params.layers,
         "dropout": params.dropout,
         "n_pixel_columns": len(scalings.pixels.names) if scalings.pixels else 0,
+        "n_pixel_hidden": params.pixel_hidden if scalings.pixels else 0,
         "table_width": _table_width(train),
         "members": params.members,
     }

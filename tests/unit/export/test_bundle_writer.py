@@ -33,17 +33,25 @@ class Trained:
     temperature: float = 1.5
 
 
-def trained(kind: str = "gnn", *, columns: tuple[str, ...] = ()) -> Trained:
+def trained(kind: str = "gnn", *, columns: tuple[str, ...] = (), n_hidden: int = 0) -> Trained:
     torch.manual_seed(0)
     sizes = {"n_features": 2, "n_edge_features": 1, "n_classes": 2, "layers": 1}
     build: dict[str, Any] = {"kind": kind, **sizes, "n_pixel_columns": len(columns)}
+    build["n_pixel_hidden"] = n_hidden
     net = build_node_net(**build, hidden=4, dropout=0.0)
     nodes = Scaling(("mean", "std"), np.array([1.0, 2.0]), np.array([0.5, 1 / 3]))
     pixels = Scaling(columns, np.full(len(columns), 3.0), np.full(len(columns), 0.5))
     return Trained(net, build, nodes, Scaling.identity(("contact",)), pixels if columns else None)
 
 
-def write(path: Path, kind: str = "gnn", *, columns: tuple[str, ...] = (), **change: Any) -> str:
+def write(
+    path: Path,
+    kind: str = "gnn",
+    *,
+    columns: tuple[str, ...] = (),
+    n_hidden: int = 0,
+    **change: Any,
+) -> str:
     facts: dict[str, Any] = {
         "name": "toy",
         "recipe": GraphRecipe().model_dump(mode="json"),
@@ -56,7 +64,8 @@ def write(path: Path, kind: str = "gnn", *, columns: tuple[str, ...] = (), **cha
         "data_sha256": "ab" * 32,
         "code_sha256": "cd" * 32,
     }
-    return write_bundle(path, trained(kind, columns=columns), **(facts | change))
+    net = trained(kind, columns=columns, n_hidden=n_hidden)
+    return write_bundle(path, net, **(facts | change))
 
 
 def test_bundle_loads_and_predicts(tmp_path: Path) -> None:
@@ -100,6 +109,26 @@ def test_card_tells_of_the_decoder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(logits, predictor(x, edges, np.ones((2, 1), np.float32)))
 
 
+def test_the_layer_of_hidden_values_goes_along(tmp_path: Path) -> None:
+    columns = ("c0_intensity", "place_y", "place_x")
+    write(tmp_path / "linear", columns=columns)
+    linear = load_bundle(tmp_path / "linear")
+    assert linear.pixel_layer() is None
+    write(tmp_path / "bundle", columns=columns, n_hidden=2)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.card.decoder is not None
+    assert bundle.card.decoder.n_hidden == 2
+    layer = trained(columns=columns, n_hidden=2).net.pixel_layer
+    assert layer is not None
+    found = bundle.pixel_layer()
+    assert found is not None
+    np.testing.assert_array_equal(found, layer.detach().numpy())
+    x, edges = np.ones((3, 2), np.float32), np.array([[0, 1], [1, 2]])
+    predictor = OnnxPredictor(bundle.model_path, device="cpu")
+    _, weights = predictor.with_weights(x, edges, np.ones((2, 1), np.float32))
+    assert weights.shape == (3, 2, 3 + 2)
+
+
 def test_same_arguments_same_bytes(tmp_path: Path) -> None:
     once = write(tmp_path / "a", "mlp")
     assert write(tmp_path / "b/c", "mlp") == once
@@ -112,6 +141,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         write(tmp_path / "a", classes=CLASSES[:1])
     with pytest.raises(InputError, match="names of their own"):
         write(tmp_path / "a", documents=[tmp_path / "x/card.json"])
+    with pytest.raises(InputError, match="names of their own"):
+        write(tmp_path / "a", documents=[tmp_path / "x/pixel_layer.npy"])
     with pytest.raises(FileNotFoundError):
         write(tmp_path / "a", "mlp", documents=[tmp_path / "LICENSE"])
     assert list(tmp_path.iterdir()) == []

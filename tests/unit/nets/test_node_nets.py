@@ -29,6 +29,7 @@ def build(kind: str, *, layers: int = 3) -> NodeNet:
         layers=layers,
         dropout=0.2,
         n_pixel_columns=0 if kind == "paper" else 5,
+        n_pixel_hidden=0 if kind == "paper" else 2,
     )
     with torch.no_grad():  # LayerNorm starts at 1 and 0, branches at 0: that would hide faults
         for weight in net.parameters():
@@ -98,7 +99,7 @@ def test_table_form_equals_scatter_form(kind: str, case: str) -> None:
         x.double(), edge_attr.double(), *(torch.from_numpy(a) for a in table.values())
     )
     wanted = net.outputs(x.double(), edge_index, edge_attr.double())
-    assert [tuple(out.shape) for out in by_table] == [(n, 3), (n, 3, 5)][: len(wanted)]
+    assert [tuple(out.shape) for out in by_table] == [(n, 3), (n, 3, 7)][: len(wanted)]
     assert len(wanted) == (1 if kind == "paper" else 2)
     torch.testing.assert_close(by_table, wanted, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(net(x.double(), edge_index, edge_attr.double()), wanted[0])
@@ -194,11 +195,39 @@ def test_pixels_are_decoded_one_by_one() -> None:
     net = build("gnn")
     logits, weights = net.outputs(*tensors(n, edges))
     values = torch.randn(n, 4, 5, generator=torch.Generator().manual_seed(6))
-    got = pixel_logits(logits, weights, values)
+    got = pixel_logits(logits, weights, values, net.pixel_layer)
     assert got.shape == (n, 4, 3)
+    assert net.decoder is not None
+    assert net.decoder.layer is not None
     for node, pixel in [(0, 0), (7, 3), (n - 1, 1)]:
-        wanted = logits[node] + weights[node] @ values[node, pixel]
+        hidden = torch.relu(net.decoder.layer(values[node, pixel]))
+        assert (hidden > 0).any()
+        wanted = logits[node] + weights[node] @ torch.cat([values[node, pixel], hidden])
         torch.testing.assert_close(got[node, pixel], wanted)
+
+
+@pytest.mark.parametrize("kind", ["gnn", "mlp"])
+@torch.no_grad()
+def test_pixels_of_a_committee_are_the_mean_of_those_of_its_members(kind: str) -> None:
+    n, edges = GRAPHS["dense"]
+    torch.manual_seed(0)
+    net = build_node_net(
+        kind, n_features=7, n_edge_features=4, n_classes=3, hidden=16, layers=2, dropout=0.0,
+        n_pixel_columns=5, n_pixel_hidden=4, members=3,
+    ).eval()  # fmt: skip
+    graph = tensors(n, edges)
+    values = torch.randn(n, 6, 5, generator=torch.Generator().manual_seed(6))
+
+    def decoded(of: NodeNet) -> Tensor:
+        logits, weights = of.outputs(*graph)
+        assert weights.shape == (n, 3, 5 + 4 * len(of.members))
+        return pixel_logits(logits, weights, values, of.pixel_layer)
+
+    wanted = torch.stack([decoded(member) for member in net.members]).mean(0)
+    torch.testing.assert_close(decoded(net), wanted, rtol=1e-4, atol=1e-5)
+    table = [torch.from_numpy(a) for a in neighbour_table(edges, n).as_inputs().values()]
+    by_table = net.forward_table(graph[0], graph[2], *table)
+    torch.testing.assert_close(by_table, net.outputs(*graph), rtol=1e-4, atol=1e-5)
 
 
 def test_the_paper_network_has_no_decoder() -> None:

@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from spixgraph.arrays import Array
 from spixgraph.errors import InputError, StoredDataError
+from spixgraph.files import sha256_file
 from spixgraph.predict.bundle import bundle_sha256, load_bundle
 from tests.toy_bundle import RECIPE, write_toy_bundle
 
@@ -63,6 +66,28 @@ def test_model_must_be_named_in_the_card(bundle):
     (bundle / "LICENSE").unlink()
     with pytest.raises(StoredDataError, match=r"model\.onnx is missing"):
         load_bundle(bundle)
+
+
+@pytest.mark.parametrize("kind", ["shape", "type", "value", "text"])
+def test_a_layer_that_does_not_suit_the_card_is_refused(tmp_path, kind):
+    path = write_toy_bundle(tmp_path / "bundle", decoder=("c0_intensity", "place_y"), n_hidden=4)
+    layer = load_bundle(path).pixel_layer()
+    assert layer is not None
+    assert layer.shape == (4, 3)
+    others: dict[str, Array] = {
+        "shape": layer[:3],
+        "type": layer.astype(np.float64),
+        "value": layer * np.inf,
+    }
+    file = path / "pixel_layer.npy"
+    if kind == "text":
+        file.write_text("no array")
+    else:
+        np.save(file, others[kind])
+    parts = json.loads((path / "card.json").read_text())["parts_sha256"]
+    edit_card(path, parts_sha256=parts | {file.name: sha256_file(file)})
+    with pytest.raises(StoredDataError, match=r"pixel_layer\.npy .*(as card\.json says|be read)"):
+        load_bundle(path).pixel_layer()
 
 
 def test_other_folder_is_refused(tmp_path):

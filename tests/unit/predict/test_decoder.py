@@ -38,10 +38,12 @@ def slow_values(labels, nodes, models):
         root = models.n_pixels[s] ** (1 / 3 if models.is_volume else 1 / 2)
         z, y, x = (np.add(place, models.origin_zyx) - models.centroid_px[s]) / root
         columns = {"z": z, "y": y, "x": x}
-        phi = list(maps[(slice(None), *place)])
+        raw = list(maps[(slice(None), *place)])
         for name in place_names(is_volume=models.is_volume):
-            phi.append(np.prod([columns[a] for a in name.removeprefix("place_")]))
-        phi = np.clip((np.array(phi) - models.scaling.mean) / models.scaling.scale, -6, 6)
+            raw.append(np.prod([columns[a] for a in name.removeprefix("place_")]))
+        phi = np.clip((np.array(raw) - models.scaling.mean) / models.scaling.scale, -6, 6)
+        if models.layer is not None:
+            phi = np.append(phi, np.maximum(models.layer.astype(float) @ np.append(phi, 1), 0))
         out[place] = nodes.logits[s] + models.weights[s].astype(float) @ phi
     return out
 
@@ -55,8 +57,10 @@ def scenes(draw):
     n, n_classes, n_maps = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(0, 9))
     labels = np.sort(rng.integers(0, n, shape), axis=-1).astype(draw(st.sampled_from("iq"))) + FIRST
     n_columns = n_maps + len(place_names(is_volume=is_volume))
+    n_hidden = draw(st.integers(0, 9))
+    layer = rng.normal(size=(n_hidden, n_columns + 1)).astype(np.float32)
     models = PixelModels(
-        weights=rng.normal(size=(n, n_classes, n_columns)).astype(np.float32),
+        weights=rng.normal(size=(n, n_classes, n_columns + n_hidden)).astype(np.float32),
         centroid_px=rng.uniform((5, 512, 1024), (14, 521, 1033), (n, 3)),
         n_pixels=rng.integers(1, 99, n),
         origin_zyx=(5, 512, 1024),
@@ -67,6 +71,7 @@ def scenes(draw):
             rng.uniform(0.1, 2, n_columns),
         ),
         is_volume=is_volume,
+        layer=layer if n_hidden else None,
     )
     return labels, BlockNodes(FIRST, rng.normal(size=(n, n_classes)).astype(np.float32)), models
 

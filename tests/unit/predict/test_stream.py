@@ -42,14 +42,14 @@ def source_of(kind) -> ArraySource:
     return ArraySource((blob.astype(int) + noise).clip(0, 255).astype(np.uint8), size)
 
 
-def model_of(path, kind, *, decoder):
+def model_of(path, kind, *, decoder, n_hidden=0):
     source = source_of(kind)
     is_volume = kind == "volume"
     n_octaves = N_OCTAVES_VOLUME if is_volume else N_OCTAVES
     maps = pixel_map_names(SHAPES[kind][3], n_octaves, is_volume=is_volume)
     columns = (*maps, *place_names(is_volume=is_volume)) if decoder else ()
     options = {"source": source, "recipe": BASINS, "scaled_per_image": decoder}
-    bundle = load_bundle(write_toy_bundle(path, decoder=columns, **options))
+    bundle = load_bundle(write_toy_bundle(path, decoder=columns, n_hidden=n_hidden, **options))
     return source, open_model(bundle, device="cpu", threads=1)
 
 
@@ -57,13 +57,14 @@ def model_of(path, kind, *, decoder):
 def scene(request, tmp_path_factory):
     """An image of 15 blocks and its model, without and with a decoder."""
     path = tmp_path_factory.mktemp("b") / "bundle"
-    return model_of(path, "image", decoder=request.param == "pixels")
+    decoder = request.param == "pixels"
+    return model_of(path, "image", decoder=decoder, n_hidden=5 * decoder)
 
 
-@pytest.mark.parametrize("decoder", [False, True])
+@pytest.mark.parametrize(("decoder", "n_hidden"), [(False, 0), (True, 0), (True, 6)])
 @pytest.mark.parametrize("kind", SHAPES)
-def test_mask_is_that_of_the_driver(tmp_path, kind, decoder):
-    source, model = model_of(tmp_path / "b", kind, decoder=decoder)
+def test_mask_is_that_of_the_driver(tmp_path, kind, decoder, n_hidden):
+    source, model = model_of(tmp_path / "b", kind, decoder=decoder, n_hidden=n_hidden)
     found = segment_source(source, model)
     done = segment_to_file(source, model, tmp_path / "m.tif", workers=2)
     np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), found.mask)
