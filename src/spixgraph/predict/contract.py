@@ -35,7 +35,7 @@ _MASK_BYTES_ON_DISK = 0.1
 # Of a processor of about 3 GHz, per pixel, and per node and parameter of the network: measured once
 # (docs/decisions/038), not on this machine: half as long or twice as long is likely elsewhere.
 _GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 10.0, 26.0, 10.0
-_NODE_PARAMETER_NS, _HIDDEN_NS = 0.11, 0.6
+_NODE_PARAMETER_NS, _HIDDEN_NS = 0.11, 0.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ class LargeSample:
     changes: Changes | None = None
     noise_seed: int = 0
 
+    @property
+    def n_nodes(self) -> int:
+        """Superpixels of the graph."""
+        return self.graph.n_regions
+
     def to(self, device: torch.device) -> "LargeSample":
         """Name the device of the network."""
         return replace(self, device=device)

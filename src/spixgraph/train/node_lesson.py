@@ -28,7 +28,8 @@ MIN_STEPS, MAX_STEPS = 10, 24
 """Of an epoch, so that epochs compare between data sets: few graphs are walked several times, of
 many some are drawn."""
 HELD_NODES = 1 << 18
-"""Superpixels in memory, 1.2 kB each, where windows are learned from; others are read from disk."""
+"""Superpixels in memory, 1.2 kB each, where windows are learned from; others are read from disk.
+From a graph of more, members of a committee learn in turns."""
 
 
 class NodeLesson:
@@ -112,10 +113,11 @@ class NodeLesson:
 
     @property
     def in_threads(self) -> bool:
-        """True on the CPU for windows of graphs in memory; large graphs are learned in little."""
-        held = self.nodes_per_step and all(isinstance(sample, Sample) for sample in self.train)
+        """True on the CPU for windows of graphs that are not large: threads take memory."""
+        if self.nodes_per_step is None or self.device.type != "cpu":
+            return False
         dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.net.modules())
-        return bool(held) and self.device.type == "cpu" and not dropout
+        return not dropout and all(sample.n_nodes <= HELD_NODES for sample in self.train)
 
     def steps(self, rng: np.random.Generator) -> Iterator[Step]:
         """One graph per step, each as often as any other, or at most once.

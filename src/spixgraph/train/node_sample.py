@@ -56,6 +56,11 @@ class Sample:
     own: ColumnMap | None
     core: Tensor | None = None
 
+    @property
+    def n_nodes(self) -> int:
+        """Superpixels, those outside of the core too."""
+        return len(self.x)
+
     def to(self, device: torch.device) -> "Sample":
         """Move to the device of the network, pixels as float32."""
         pixels = None if self.pixels is None else self.pixels.to(device).float()

@@ -154,6 +154,18 @@ def test_small_graphs_beyond_the_room_in_memory_stay_on_disk(stored, tmp_path, m
     assert isinstance(whole.train[0], Sample)  # without windows, parts would cost a second pass
 
 
+def test_members_take_turns_on_large_graphs_alone(stored, tmp_path, monkeypatch):
+    n = StoredGraph.open(stored).n_regions
+    monkeypatch.setattr(parts, "MAX_NODES", n - 1)
+    monkeypatch.setattr(node_lesson, "HELD_NODES", n)
+    lesson = lesson_of(stored, tmp_path, decoder=True, nodes_per_step=n // 3)
+    assert isinstance(lesson.train[0], LargeSample)
+    assert lesson.in_threads
+    monkeypatch.setattr(node_lesson, "HELD_NODES", n - 1)
+    assert not lesson.in_threads
+    assert not lesson_of(stored, tmp_path, decoder=True).in_threads  # whole graphs
+
+
 def test_a_halo_that_is_too_small_would_show(stored, limit, tmp_path):
     right, wrong = (lesson_of(stored, tmp_path, decoder=True) for _ in range(2))
     near = parts.parts_of(StoredGraph.open(stored), n_layers=LAYERS - 1, part_nodes=limit)
