@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -35,6 +35,7 @@ from spixgraph.io.images import ArraySource, open_image
 from spixgraph.nets.build import build_node_net
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.memory import memory_contract
+from spixgraph.train.hidden_values import hidden_values
 
 _DEFAULT = TrainSection().gnn
 _COMMAND = """
@@ -96,14 +97,14 @@ def make_model(
     members: int = 1,
     hidden: int = _DEFAULT.hidden,
     layers: int = _DEFAULT.layers,
-    pixel_hidden: int = _DEFAULT.pixel_hidden,
+    pixel_hidden: int | Literal["auto"] = _DEFAULT.pixel_hidden,
 ) -> None:
     """Write a bundle with random weights."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
     trained = Untrained(
         ArraySource(pixels[None, ..., None]), nodes,
         decoder=decoder, kind=kind, members=members, hidden=hidden, layers=layers,
-        pixel_hidden=pixel_hidden,
+        pixel_hidden=hidden_values(pixel_hidden, nodes_per_megapixel=nodes),
     )  # fmt: skip
     layer = trained.net.pixel_layer
     colours = ("#000000", "#ffb000")

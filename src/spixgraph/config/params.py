@@ -76,11 +76,11 @@ class NodeTraining(_Strict):
 
     hidden: int = Field(default=64, gt=0)
     layers: int = Field(default=6, ge=0)
-    pixel_hidden: int = Field(
+    pixel_hidden: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         default=0,
-        ge=0,
         description="hidden values of a pixel, made by one layer for all superpixels; 0: pixel "
-        "decoders are linear. Not for the paper network",
+        "decoders are linear; auto: 8 where superpixels have at most 300 pixels. Not for the paper "
+        "network",
     )
     members: int = Field(
         default=1, gt=0, description="networks whose answers are averaged; each is trained"
@@ -160,7 +160,7 @@ class TrainSection(_Strict):
     )
     gnn: NodeTraining = NodeTraining(
         hidden=48,
-        pixel_hidden=8,
+        pixel_hidden="auto",
         members=3,
         noise=0.3,
         node_factors=(0.5, 2.0),

@@ -23,6 +23,7 @@ from spixgraph.train.cnn_training import TrainedCnn, train_cnn
 from spixgraph.train.devices import pick_device
 from spixgraph.train.ending import ending_of
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
+from spixgraph.train.hidden_values import hidden_values
 from spixgraph.train.loop import EpochRecord, OnEpoch
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
@@ -138,9 +139,13 @@ def fit_model(
             graphs = graphs * n_kinds + others
             pixels = pixels * n_kinds + their_pixels
             give_back()  # what making graphs took
+        density = recipe_for(run, recipe_of(model)).nodes_per_megapixel
         return train_node_net(
-            model, graphs, val_graphs, settings, samples=(pixels, val_pixels), **common
-        )
+            model, graphs, val_graphs, settings,
+            samples=(pixels, val_pixels),
+            pixel_hidden=hidden_values(settings.pixel_hidden, nodes_per_megapixel=density),
+            **common,
+        )  # fmt: skip
 
 
 def zooms_of(settings: NodeTraining, prepared: Prepared) -> tuple[float, ...]:

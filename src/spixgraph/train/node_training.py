@@ -86,6 +86,7 @@ def train_node_net(
     device: torch.device,
     threads: int = 1,
     samples: PairOfSamples | None = None,
+    pixel_hidden: int = 0,
     resume_path: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedNodeNet:
@@ -108,6 +109,8 @@ def train_node_net(
     samples : two sequences of PixelSamples or StoredSamples, optional
         Of the graphs of `train` and of `val`. With them the network gets a pixel decoder, and the
         exposure of each image is taken out; `paper` must have none.
+    pixel_hidden : int
+        Hidden values of a pixel that the decoder makes: what `params` ask for, settled.
     resume_path : Path, optional
         Where the state is kept after each epoch; the caller removes it at the end.
     on_epoch : callable, optional
@@ -135,7 +138,7 @@ def train_node_net(
         "layers": params.layers,
         "dropout": params.dropout,
         "n_pixel_columns": len(scalings.pixels.names) if scalings.pixels else 0,
-        "n_pixel_hidden": params.pixel_hidden if scalings.pixels else 0,
+        "n_pixel_hidden": pixel_hidden if scalings.pixels else 0,
         "table_width": _table_width(train),
         "members": params.members,
     }

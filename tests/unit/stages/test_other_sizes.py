@@ -85,22 +85,28 @@ def test_graphs_of_large_images_are_streamed_and_are_the_same(run, tmp_path, mon
         np.testing.assert_array_equal(mine.classes[:], others.classes[:])
 
 
+def fitted(run, **settings) -> TrainedNodeNet:
+    """Train for an epoch."""
+    small = {"hidden": 8, "layers": 1, "members": 1, "epochs": 1, "node_factors": (), "zooms": ()}
+    gnn = run.params.train.gnn.model_copy(update=small | settings)
+    train = run.params.train.model_copy(update={"gnn": gnn})
+    other = replace(run, params=run.params.model_copy(update={"train": train}))
+    trained = fit_model(other, load_prepared(run), "gnn", 0)
+    assert isinstance(trained, TrainedNodeNet)
+    return trained
+
+
+@pytest.mark.parametrize(("density", "wanted"), [(8000.0, 8), (1000.0, 0)])
+def test_hidden_values_follow_the_size_of_superpixels(run, monkeypatch, density, wanted):
+    recipe = run.params.recipe("rag").settled(density)
+    monkeypatch.setattr("spixgraph.stages.training.recipe_for", lambda run, name: recipe)
+    assert run.params.train.gnn.pixel_hidden == "auto"
+    assert fitted(run).build["n_pixel_hidden"] == wanted
+
+
 def test_training_learns_from_zoomed_images(run):
     def weights(**settings):
-        small = {
-            "hidden": 8,
-            "layers": 1,
-            "members": 1,
-            "epochs": 1,
-            "node_factors": (),
-            **settings,
-        }
-        gnn = run.params.train.gnn.model_copy(update=small)
-        train = run.params.train.model_copy(update={"gnn": gnn})
-        other = replace(run, params=run.params.model_copy(update={"train": train}))
-        trained = fit_model(other, load_prepared(run), "gnn", 0)
-        assert isinstance(trained, TrainedNodeNet)
-        return {name: value.numpy() for name, value in trained.net.state_dict().items()}
+        return {n: value.numpy() for n, value in fitted(run, **settings).net.state_dict().items()}
 
     plain, zoomed = weights(zooms=()), weights(zooms=(0.8,))
     assert any((plain[name] != zoomed[name]).any() for name in plain)

@@ -54,7 +54,12 @@ COMMITTEE = PARAMS.model_copy(update={"members": 3, "nodes_per_step": 24, "epoch
 
 
 def train(
-    params: NodeTraining = PARAMS, *, kind: str = "gnn", val_gain: float = 1.0, seed: int = 0
+    params: NodeTraining = PARAMS,
+    *,
+    kind: str = "gnn",
+    val_gain: float = 1.0,
+    seed: int = 0,
+    pixel_hidden: int = 0,
 ) -> TrainedNodeNet:
     pairs = [toy(s) for s in range(2)]
     val = [toy(10, gain=val_gain, brightness=val_gain - 1)]
@@ -64,6 +69,7 @@ def train(
         [g for g, _ in val],
         params,
         samples=([p for _, p in pairs], [p for _, p in val]),
+        pixel_hidden=pixel_hidden,
         seed=seed,
         device=CPU,
     )
@@ -181,11 +187,11 @@ def threads_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_members_learn_side_by_side_what_they_learn_in_turns(threads_of, monkeypatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    in_turns = train(COMMITTEE)
+    in_turns = train(COMMITTEE, pixel_hidden=4)
     assert set(threads_of) == {"MainThread"}
     threads_of.clear()
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    side_by_side = train(COMMITTEE)
+    side_by_side = train(COMMITTEE, pixel_hidden=4)
     assert {name.partition("_")[0] for name in threads_of} == {"learner"}  # one may take all
     assert [(r.loss, r.macro_iou) for r in side_by_side.history] == [
         (r.loss, r.macro_iou) for r in in_turns.history
