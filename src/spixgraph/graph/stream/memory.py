@@ -116,11 +116,11 @@ def _plan_bytes(plan: ImagePlan, workers: int) -> int:
 
 
 def _pass_bytes(plan: ImagePlan, region: Region, workers: int) -> int:
-    """Add up strips as stored, tiles, described blocks that wait, and the contacts of a strip."""
+    """Add up strips as stored, tiles, described blocks that wait, and contacts of two strips."""
     nodes = _block_px(plan) * plan.nodes_per_megapixel / 1e6
     strips = n_buffers(region, workers) * strip_bytes(plan, region) + kept_bytes(plan, region)
     strips += _READ_COPIES * rows_bytes(plan, region)
-    contacts = 2 * nodes * len(region.x) * _NODE_EDGES / 2 * 40
+    contacts = min(2, region.n_strips) * nodes * len(region.x) * _NODE_EDGES / 2 * 40
     blocks = workers * thread_bytes(plan, region) + window(workers) * described_bytes(plan)
     return int(_PASS_FIXED_BYTES + strips + blocks + contacts)
 
