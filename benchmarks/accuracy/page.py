@@ -40,8 +40,10 @@ and val; figures are of the test split, counts pooled over images. Several seeds
 in brackets, half the range. Seconds of training hold superpixels and graphs of the training
 images; inference runs from the image file to the mask. The JSON behind each figure, with the
 curve of each training, the threads it had and the git revision, lies in [accuracy/](accuracy/): a
-cell stays on the page until it is run again, also where the code has changed since. **Cells that
-are not there were not run, and nothing is concluded about them.**
+cell stays on the page until it is run again, also where the code has changed since. The pixel
+decoder of the MLP is linear, that of the GNN has hidden values where superpixels are small
+([decision 039](../decisions/039-hidden-values-of-pixels.md)), so *gnn - mlp* may hold both.
+**Cells that are not there were not run, and nothing is concluded about them.**
 """
 
 
