@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.nets.table import Table
 
 
 class Committee(NodeNet):
@@ -53,20 +54,9 @@ class Committee(NodeNet):
         """See `NodeNet.outputs`."""
         return self._mean(lambda net: net.outputs(x, edge_index, edge_attr))
 
-    def forward_table(
-        self,
-        x: Tensor,
-        edge_attr: Tensor,
-        nbr: Tensor,
-        slot: Tensor,
-        owner: Tensor,
-        hub: Tensor,
-        hub_of_node: Tensor,
-        degree: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """See `NodeNet.forward_table`."""
-        table = (nbr, slot, owner, hub, hub_of_node, degree)
-        return self._mean(lambda net: net.forward_table(x, edge_attr, *table))
+    def table_outputs(self, x: Tensor, table: Table) -> tuple[Tensor, ...]:
+        """See `NodeNet.table_outputs`."""
+        return self._mean(lambda net: net.table_outputs(x, table))
 
     def _mean(self, ask: Callable[[NodeNet], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         answers = [ask(net) for net in self.members]

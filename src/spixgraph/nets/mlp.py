@@ -55,7 +55,7 @@ class Mlp(NodeNet):
         """Node features in, hidden columns out."""
         return self._embed(x)
 
-    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+    def table_embed(self, x: Tensor, table: Table) -> Tensor:
         """Node features in, hidden columns out."""
         return self._embed(x)
 

@@ -112,14 +112,19 @@ class NodeNet(nn.Module):
 
         The arrays after `edge_attr` are those of `NeighbourTable`.
         """
-        table = Table(nbr, slot, owner, hub, hub_of_node, degree)
-        return self._outputs(self.table_embed(x, edge_attr, table))
+        return self.table_outputs(
+            x, Table.of(edge_attr, nbr, slot, owner, hub, hub_of_node, degree)
+        )
+
+    def table_outputs(self, x: Tensor, table: Table) -> tuple[Tensor, ...]:
+        """Map a graph to what `outputs` gives, by gathers."""
+        return self._outputs(self.table_embed(x, table))
 
     def embed(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Map a graph to (n, hidden), by scatter."""
         raise NotImplementedError  # not abstract: a committee has members that do it
 
-    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+    def table_embed(self, x: Tensor, table: Table) -> Tensor:
         """Map a graph to (n, hidden), by gathers."""
         raise NotImplementedError  # see `embed`
 

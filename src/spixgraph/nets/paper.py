@@ -70,15 +70,14 @@ class PaperNet(NodeNet):
             x = conv(self._activate(x, number), edge_index, weight)
         return x
 
-    def table_embed(self, x: Tensor, edge_attr: Tensor, table: Table) -> Tensor:
+    def table_embed(self, x: Tensor, table: Table) -> Tensor:
         """Gather form."""
-        weight = with_row(edge_attr, 0.0)[:, WEIGHT_COLUMN, None]
         for number, conv in enumerate(self.convs):
             x = self._activate(x, number)
             source = with_row(x, 0.0)
 
-            def message(j: Tensor, e: Tensor, source: Tensor = source) -> Tensor:
-                return source.index_select(0, j) * weight.index_select(0, e)
+            def message(j: Tensor, edge_attr: Tensor, source: Tensor = source) -> Tensor:
+                return source.index_select(0, j) * edge_attr[:, WEIGHT_COLUMN, None]
 
             near = table.sum(message)
             x = conv.lin_rel(near) + conv.lin_root(x)
