@@ -38,7 +38,8 @@ _INTRODUCTION = """# Accuracy and cost
 writes this page. Settings are those of `params.yaml` and `pipelines/overrides/`, chosen on train
 and val; figures are of the test split, counts pooled over images. Several seeds stand as mean and,
 in brackets, half the range. Seconds of training hold superpixels and graphs of the training
-images; inference runs from the image file to the mask. The JSON behind each figure, with the
+images, and whatever else the machine did; processor seconds are those of all threads of the
+training. Inference runs from the image file to the mask. The JSON behind each figure, with the
 curve of each training, the threads it had and the git revision, lies in [accuracy/](accuracy/): a
 cell stays on the page until it is run again, also where the code has changed since. The pixel
 decoder of the MLP is linear, that of the GNN has hidden values where superpixels are small
@@ -81,7 +82,7 @@ def page(groups: Sequence[Group], sets: Sequence[str]) -> str:
     parts = [_INTRODUCTION, missing(groups, sets)]
     if groups:
         parts += [markdown_table(accuracy_table(groups)), goal(groups)]
-        parts += [worth_of_messages(groups), boundary_goal(groups)]
+        parts += [unfinished(groups), worth_of_messages(groups), boundary_goal(groups)]
         parts += [markdown_table(cost_table(groups))]
         parts += [cost_goal(groups, "training time to the selected epoch", selected_seconds, 0.1)]
         parts += [cost_goal(groups, "inference time per megapixel", inference_seconds, 0.2)]
@@ -114,6 +115,22 @@ def goal(groups: Sequence[Group]) -> str:
         f"Goal (gnn - cnn >= 0 on 7 of 9 sets, > -0.01 on the rest): {len(differences)} sets have "
         f"both models; gnn is at or above on {reached}; more than 0.01 behind on "
         f"{', '.join(behind) or 'none'}."
+    )
+
+
+def unfinished(groups: Sequence[Group]) -> str:
+    """Name the sets whose U-Net a limit ended before it had converged."""
+    names = [
+        group["dataset"]
+        for group in groups
+        if any(
+            cell["name"] == "cnn" and cell["train"].get("ended_by") == "minutes"
+            for cell in group["models"]
+        )
+    ]
+    return (
+        "U-Nets that a limit of minutes ended, so that longer training may find better ones: "
+        f"{', '.join(names) or 'none'}."
     )
 
 
@@ -177,7 +194,8 @@ def course_table(groups: Sequence[Group]) -> Table:
             str(c["seed"]),
             score(c["val_metrics"]["macro_iou"]),
             score(c["metrics"]["macro_iou"]),
-            number(train_seconds(c)) if train_seconds(c) is not None else UNKNOWN,
+            _number(train_seconds(c)),
+            _number(c["train"].get("cpu_seconds")),
             str(len(c["train"]["curve"])) if "curve" in c["train"] else UNKNOWN,
             c["train"].get("ended_by", UNKNOWN),
         )
@@ -185,4 +203,8 @@ def course_table(groups: Sequence[Group]) -> Table:
         for c in group["models"]
     )
     head = ("data set", "model", "seed", "val macro IoU", "test macro IoU", "train s")
-    return Table("Each training", (*head, "epochs", "ended by"), rows)
+    return Table("Each training", (*head, "processor s", "epochs", "ended by"), rows)
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else number(value)

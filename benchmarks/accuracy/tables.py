@@ -46,6 +46,7 @@ def cost_table(reports: Sequence[Group]) -> Table:
     figures = {
         "training time": train_seconds,
         "to the selected epoch": selected_seconds,
+        "processor time to it": selected_processor_seconds,
         "training memory": _memory("train"),
         "inference time per MP": inference_seconds,
         "inference memory": _memory("inference"),
@@ -68,9 +69,24 @@ def selected_seconds(entry: Entry) -> float | None:
     total, curve = train_seconds(entry), entry["train"].get("curve")
     if total is None or not curve:
         return None
-    at = [seconds for _, seconds, _ in curve]
-    scores = [score_on_val for _, _, score_on_val in curve]
-    return total - at[-1] + at[scores.index(max(scores))]
+    return total - curve[-1][1] + _seconds_to_the_best(curve)
+
+
+def selected_processor_seconds(entry: Entry) -> float | None:
+    """Processor seconds of all threads to that epoch, graphs left out.
+
+    Unlike `selected_seconds` they hardly depend on what else the machine did.
+    """
+    total, curve = entry["train"].get("cpu_seconds"), entry["train"].get("curve")
+    if total is None or not curve:
+        return None
+    return float(total) * _seconds_to_the_best(curve) / float(curve[-1][1])
+
+
+def _seconds_to_the_best(curve: Sequence[Sequence[float]]) -> float:
+    """Seconds to the first epoch of the highest score on val."""
+    _, seconds, _ = max(curve, key=lambda record: record[2])
+    return seconds
 
 
 def inference_seconds(entry: Entry) -> float | None:

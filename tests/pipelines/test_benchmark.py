@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.accuracy.page import boundary_goal, cost_goal, worth_of_messages
-from benchmarks.accuracy.tables import Group, selected_seconds
+from benchmarks.accuracy.page import boundary_goal, cost_goal, unfinished, worth_of_messages
+from benchmarks.accuracy.tables import Group, selected_processor_seconds, selected_seconds
 from tests.pipelines.conftest import REPOSITORY, run
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
@@ -55,15 +56,30 @@ def test_the_page_says_where_message_passing_does_not_help():
 
 def test_the_page_says_where_a_cost_is_missed():
     curve = [[1, 10.0, 0.5], [2, 20.0, 0.7], [3, 30.0, 0.7]]  # the second is kept
-    slow = {"name": "gnn", "train": {"seconds": 35.0, "graph_seconds": 5.0, "curve": curve}}
+    slow: dict[str, Any] = {
+        "name": "gnn",
+        "train": {"seconds": 35.0, "graph_seconds": 5.0, "curve": curve},
+    }
     unet = {"name": "cnn", "train": {"seconds": 31.0, "graph_seconds": 0.0, "curve": curve}}
     assert selected_seconds(slow) == 20 + 5 + 5
+    assert selected_processor_seconds(slow) is None
+    slow["train"]["cpu_seconds"] = 60.0
+    assert selected_processor_seconds(slow) == 60 * 20 / 30
     tree = {"name": "gnn", "train": {"seconds": 35.0, "graph_seconds": 5.0}}
     groups = [{"dataset": "ovary", "models": [slow, unet]}, {"dataset": "tree", "models": [tree]}]
     said = cost_goal(groups, "time", selected_seconds, 1.5)
     assert "met on 1 of 1 sets; missed on none." in said
     assert "missed on ovary (1.43)." in cost_goal(groups, "time", selected_seconds, 1.4)
     assert "no set has both" in cost_goal(groups[1:], "time", selected_seconds, 1.4)
+
+
+def test_the_page_names_opponents_that_had_not_converged():
+    def group(name: str, ending: str) -> Group:
+        cell = {"name": "cnn", "train": {"ended_by": ending}}
+        return {"dataset": name, "models": [cell, {"name": "forest", "train": {}}]}
+
+    assert unfinished([group("short", "minutes"), group("whole", "patience")]).endswith(": short.")
+    assert unfinished([group("whole", "epochs")]).endswith(": none.")
 
 
 def test_the_page_says_where_boundaries_are_worse():
