@@ -5,7 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,6 +16,9 @@ from spixgraph.stages.layout import Layout
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_PRELOADED = ("spixgraph.stages.models", "spixgraph.stages.training")
+"""What runs `alone` imports one of these, and with it torch."""
 
 RECIPES: tuple[RecipeName, ...] = ("rag", "paper")
 
@@ -39,7 +43,10 @@ def recipe_of(model: str) -> RecipeName:
 
 
 def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call `function` in a fresh process, so that its peak memory is its own.
+    """Call `function` in a process of its own, so that its peak memory is its own.
+
+    Where the system can, processes are forked from one that has done the slow imports and nothing
+    else; it ends with the caller.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """
     with ProcessPoolExecutor(
         max_workers=1,
-        mp_context=get_context("spawn"),
+        mp_context=_context(),
         initializer=_log_as_parent,
         initargs=(logging.getLogger("spixgraph").getEffectiveLevel(),),
     ) as pool:
@@ -59,6 +66,14 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
                 f"the process of {_name_of(function)} was killed, most likely for want of memory; "
                 "use smaller images, batches or patches, or a machine with more memory"
             ) from error
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
 
 
 def _log_as_parent(level: int) -> None:
