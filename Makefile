@@ -23,8 +23,9 @@ env: $(STAMP) ## make .venv with everything installed
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check torch==2.13.0
-	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev]'
+	pip install --quiet --disable-pip-version-check --no-compile torch==2.13.0
+	pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[train,serve,dev]'
+	python -m compileall -qq -j 0 $(VENV)/lib || true  # on all cores; some packages carry templates that are no Python
 	rm -f $(VENV)/.installed-*
 	touch $@
 
