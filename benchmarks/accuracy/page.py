@@ -12,6 +12,7 @@ from benchmarks.accuracy.tables import (
     boundary_f1,
     cost_table,
     draw,
+    draw_courses,
     gain,
     inference_seconds,
     macro_iou,
@@ -54,11 +55,12 @@ def known_cells(folder: Path) -> list[Cell]:
 
 
 def write_page(cells: Sequence[Cell], out: Path, *, sets: Sequence[str]) -> None:
-    """Write accuracy.md and, where there is a cell, accuracy.png."""
+    """Write accuracy.md and, where there is a cell, its pictures."""
     groups = grouped(cells, sets)
     out.mkdir(parents=True, exist_ok=True)
     if groups:
         draw(groups, out / "accuracy.png")
+        draw_courses(groups, out / "accuracy-courses.png")
     with atomic_path(out / "accuracy.md") as part:
         part.write_text(page(groups, sets), encoding="utf-8")
 
@@ -87,6 +89,7 @@ def page(groups: Sequence[Group], sets: Sequence[str]) -> str:
         parts += [cost_goal(groups, "training time to the selected epoch", selected_seconds, 0.1)]
         parts += [cost_goal(groups, "inference time per megapixel", inference_seconds, 0.2)]
         parts += ["![accuracy against cost](accuracy.png)"]
+        parts += ["![score on val on the way of each training](accuracy-courses.png)"]
         parts += [markdown_table(course_table(groups))]
         for group in groups:
             parts += [f"## {group['dataset']}", markdown_table(budget_table(group))]

@@ -1,4 +1,4 @@
-"""Tables and picture of the benchmark, from its cells."""
+"""Tables and pictures of the benchmark, from its cells."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -186,6 +186,32 @@ def draw(reports: Sequence[Group], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     canvas.axes[0].set_ylabel("macro IoU, test")
     handles = [canvas.axes[0].scatter([], [], color=_COLOURS[m], label=m) for m in MODELS]
+    canvas.legend(handles=handles, loc="outside right center", frameon=False)
+    with atomic_path(path) as part:
+        canvas.savefig(part, format="png", dpi=110, metadata={"Software": None})
+
+
+def draw_courses(reports: Sequence[Group], path: Path) -> None:
+    """Draw macro IoU on val against seconds of training, one panel per data set."""
+    from matplotlib.figure import Figure as Canvas
+
+    n_rows = -(-len(reports) // 3)
+    canvas = Canvas(figsize=(12, 2.8 * n_rows), layout="constrained")
+    panels = list(canvas.subplots(n_rows, 3, squeeze=False).flat)
+    for axes, report in zip(panels, reports, strict=False):
+        for entry in report["models"]:
+            if curve := entry["train"].get("curve"):
+                _, seconds, scores = zip(*curve, strict=True)
+                axes.plot(seconds, scores, color=_COLOURS[entry["name"]], linewidth=1)
+        axes.set_xscale("log")
+        axes.set_title(report["dataset"], fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(reports) :]:
+        axes.set_axis_off()
+    canvas.supxlabel("seconds of training", fontsize=9)
+    canvas.supylabel("macro IoU, val", fontsize=9)
+    shown = [model for model in MODELS if model not in ("forest", "boosting")]
+    handles = [canvas.axes[0].plot([], [], color=_COLOURS[m], label=m)[0] for m in shown]
     canvas.legend(handles=handles, loc="outside right center", frameon=False)
     with atomic_path(path) as part:
         canvas.savefig(part, format="png", dpi=110, metadata={"Software": None})

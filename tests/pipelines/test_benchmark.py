@@ -1,6 +1,7 @@
 """The quick form of `make benchmark-accuracy`: cells run once, the page names missing ones."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ def test_cells_are_kept_and_missing_ones_are_named(tmp_path: Path):
     assert right + lost == pytest.approx(wrong["annotated"])
     page = (out / "accuracy.md").read_text()
     assert "Error budget" in page
+    pictures = [out / name for name in re.findall(r"!\[.*?\]\((.*?)\)", page)]
+    assert len(pictures) == 2
+    assert all(path.stat().st_size > 10_000 for path in pictures)
     assert "- quick: gnn, boosting, paper" in page
     assert "no set has both models" in page
     again = run(*command, cwd=tmp_path)
