@@ -14,6 +14,7 @@ from spixgraph.arrays import NOT_ANNOTATED, Array, Float32, Float64, Int64, Mask
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import atomic_path
 from spixgraph.graph.stored_graph import StoredSamples
+from spixgraph.graph.stored_rows import StoredRows
 from spixgraph.superpixels.basins.jit import kernel
 
 SCHEMA = 1
@@ -208,7 +209,8 @@ def open_samples(path: Path) -> StoredSamples:
                 f"{path} has schema {group.attrs.get('schema')}, this version reads {SCHEMA}; "
                 "make the graph again"
             )
-        return StoredSamples(tuple(group.attrs["names"]), group["values"], group["classes"])
+        values, classes = (StoredRows.of(path / name) for name in ("values", "classes"))
+        return StoredSamples(tuple(group.attrs["names"]), values, classes)
     except (FileNotFoundError, KeyError) as error:
         raise _damaged(path) from error
 

@@ -11,6 +11,7 @@ from spixgraph.arrays import Float32, Int64
 from spixgraph.errors import StoredDataError
 from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.region_graph import MAX_CHUNK_ROWS, GraphSource, RegionGraph, open_tables
+from spixgraph.graph.stored_rows import StoredRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +22,7 @@ class StoredGraph:
     ----------
     feature_names, edge_feature_names : tuple of str
     source : GraphSource
-    x, centroid_px, edge_index, edge_attr : Zarr array or ArrayFile
+    x, centroid_px, edge_index, edge_attr : StoredRows, Zarr array or ArrayFile
     n_pixels, target, annotated : numpy array
         As in `RegionGraph`; small.
     """
@@ -49,12 +50,13 @@ class StoredGraph:
         if "target" not in tables:
             raise StoredDataError(f"{path} has no targets; make it with the graphs stage")
         small = {name: np.asarray(tables[name][...]) for name in _SMALL}
-        return cls(**about | tables | small)
+        rows = {name: StoredRows.of(path / name) for name in _ROWS}
+        return cls(**about | tables | rows | small)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredSamples:
-    """`PixelSamples` on disk: names, and `values` and `classes` as Zarr arrays or `ArrayFile`."""
+    """`PixelSamples` on disk: names, and `values` and `classes` as `StoredRows` or `ArrayFile`."""
 
     names: tuple[str, ...]
     values: StoredArray
@@ -79,3 +81,4 @@ def row_chunks(
 
 
 _SMALL = ("n_pixels", "target", "annotated")
+_ROWS = ("x", "edge_attr", "centroid_px")

@@ -19,6 +19,7 @@ import numpy as np
 
 from spixgraph.errors import InputError
 from spixgraph.files import read_json, sha256_json, write_json
+from spixgraph.graph.stored_rows import StoredRows
 from spixgraph.graph.stream import StreamedGraph, stream_graph
 from spixgraph.graph.stream.driver import disk_error, part_of
 from spixgraph.graph.stream.heap import give_back
@@ -32,7 +33,7 @@ from spixgraph.predict.network import model_of_image, run_network
 from spixgraph.predict.outputs import Results, ResultWriter
 from spixgraph.predict.painting import Band, PixelInputs, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
-from spixgraph.predict.tables import FileRows, GraphTables, stored_array
+from spixgraph.predict.tables import FileRows, GraphTables
 
 __all__ = ["OtherRunError", "Progress", "Segmented", "part_of", "segment_to_file"]
 
@@ -281,7 +282,9 @@ class _Run:
     ) -> Scene:
         inputs = None
         if weights is not None and model.pixel_scaling is not None:
-            centroid, n_pixels = (stored_array(graph, n) for n in ("centroid_px", "n_pixels"))
+            centroid, n_pixels = (
+                StoredRows.of(graph.path / n) for n in ("centroid_px", "n_pixels")
+            )
             inputs = PixelInputs(
                 weights, centroid, n_pixels, model.pixel_scaling, model.pixel_layer
             )

@@ -1,7 +1,6 @@
 """The tables of a graph, in memory or on disk, and what the network makes of them."""
 
 import math
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +14,11 @@ from spixgraph.arrays import Array, Int64
 from spixgraph.errors import StoredDataError
 from spixgraph.graph.partitions import BlockIds, StoredArray
 from spixgraph.graph.region_graph import RegionGraph
+from spixgraph.graph.stored_rows import StoredRows
 from spixgraph.graph.stream import StreamedGraph
 from spixgraph.graph.stream.block_ids import block_ids
 
 _Shape = tuple[int, ...]
-_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,68 +63,11 @@ class GraphTables:
         return cls(
             graph.feature_names,
             graph.edge_feature_names,
-            StoredRows.of(graph, "x"),
-            stored_array(graph, "edge_index"),
-            StoredRows.of(graph, "edge_attr"),
+            StoredRows.of(graph.path / "x"),
+            zarr.open_array(graph.path / "edge_index", mode="r"),
+            StoredRows.of(graph.path / "edge_attr"),
             block_ids(graph.plan, graph.region, graph.first_node),
         )
-
-
-def stored_array(graph: StreamedGraph, name: str) -> StoredArray:
-    """Open one array of a graph on disk."""
-    return zarr.open_array(graph.path / name, mode="r")
-
-
-class StoredRows:
-    """Rows of a table of a graph on disk, read by position.
-
-    Zarr reads whole chunks, 17 MB for a part of the graph that wants a few thousand rows of each.
-
-    Attributes
-    ----------
-    shape : two int
-    chunks : two int
-        Rows that are best asked for at once, and columns; smaller than those of the files.
-    """
-
-    def __init__(self, folder: Path, array: Any) -> None:
-        self._folder, self._array = folder, array
-        self._step: int = array.chunks[0]
-        self.shape: _Shape = array.shape
-        self.chunks = (min(_ROWS_AT_ONCE, self._step), self.shape[1])
-
-    @classmethod
-    def of(cls, graph: StreamedGraph, name: str) -> StoredArray:
-        """Open a table; as Zarr array if it is not stored as it is in memory."""
-        array: Any = stored_array(graph, name)
-        codecs = [codec.to_dict() for codec in array.metadata.codecs]
-        is_plain = codecs == [{"name": "bytes", "configuration": {"endian": sys.byteorder}}]
-        is_table = array.ndim == 2 and array.chunks[1] == array.shape[1]
-        return cls(graph.path / name, array) if is_plain and is_table else array
-
-    def __getitem__(self, rows: slice) -> Array:
-        """Read consecutive rows."""
-        begin, end, _ = rows.indices(self.shape[0])
-        first, last = begin // self._step, max(begin, end - 1) // self._step
-        parts = []
-        for k in range(first, last + 1):
-            low, high = max(begin, k * self._step), min(end, (k + 1) * self._step)
-            parts.append(self._read(k, low - k * self._step, max(0, high - low)))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _read(self, k: int, row: int, n: int) -> Array:
-        """Read `n` rows of chunk `k`."""
-        path = self._folder / self._array.metadata.encode_chunk_key((k, 0))
-        shape, dtype = (n, self.shape[1]), self._array.dtype
-        if not path.exists():  # Zarr writes no chunk that holds its fill value alone
-            return np.full(shape, self._array.fill_value, dtype)
-        row_bytes = shape[1] * dtype.itemsize
-        with path.open("rb", buffering=0) as file:
-            file.seek(row * row_bytes)
-            data = file.read(n * row_bytes)
-        if len(data) != n * row_bytes:
-            raise StoredDataError(f"{path} is cut off; delete the graph and run again")
-        return np.frombuffer(data, dtype).reshape(shape)
 
 
 class Rows(Protocol):
