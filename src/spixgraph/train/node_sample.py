@@ -18,6 +18,7 @@ from spixgraph.nets.node_net import NodeNet
 
 LearnedPixels = PixelSamples | StoredSamples
 _ROWS_AT_ONCE = 8192
+_DECODED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +79,20 @@ class Sample:
 
 
 def outputs_of(net: NodeNet, sample: Sample) -> tuple[Tensor, Tensor | None]:
-    """Return the logits of the core (k, K) and, with a decoder, of its pixels (k, m, K)."""
+    """Return the logits of the core (k, K) and, with a decoder, of its pixels (k, m, K).
+
+    Where no gradient is wanted, pixels are decoded some superpixels at a time.
+    """
     outputs = net.outputs(sample.x, sample.edge_index, sample.edge_attr)
     if sample.core is not None:
         outputs = tuple(output[sample.core] for output in outputs)
     if sample.pixels is None:
         return outputs[0], None
-    logits, weights = outputs
-    return logits, pixel_logits(logits, weights, sample.pixels, net.pixel_layer)
+    tables, layer = (*outputs, sample.pixels), net.pixel_layer
+    if torch.is_grad_enabled():
+        return outputs[0], pixel_logits(*tables, layer)
+    pieces = zip(*(table.split(_DECODED_AT_ONCE) for table in tables), strict=True)
+    return outputs[0], torch.cat([pixel_logits(*piece, layer) for piece in pieces])
 
 
 def pixels_per_class(graph: LearnedGraph) -> Int64:

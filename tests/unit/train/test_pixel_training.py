@@ -89,7 +89,9 @@ def test_another_exposure_costs_nothing() -> None:
     assert theirs == pytest.approx(ours, abs=0.02)
 
 
-def test_score_is_that_of_the_decoded_samples() -> None:
+@pytest.mark.parametrize("at_once", [1024, 7])
+def test_score_is_that_of_the_decoded_samples(at_once: int, monkeypatch) -> None:
+    monkeypatch.setattr("spixgraph.train.node_sample._DECODED_AT_ONCE", at_once)
     trained = train(val_gain=2.0)
     graph, pixels = toy(10, gain=2.0, brightness=1.0)
     scalings = trained.scalings_of(graph)
