@@ -11,6 +11,7 @@ from spixgraph.errors import InputError
 from spixgraph.files import atomic_path
 from spixgraph.graph.array_files import keep_graph, keep_samples
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names, pixel_maps
+from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.pixel_samples import (
     PixelSamples,
     create_samples,
@@ -52,7 +53,7 @@ def image_samples(
 
 
 def keep_taught(
-    source: ImageSource, held: HeldGraph, mask: MaskZYX, n_classes: int, folder: Path
+    source: ImageSource, held: HeldGraph, mask: StoredArray, n_classes: int, folder: Path
 ) -> tuple[StoredGraph, StoredSamples]:
     """Put what `save_taught` writes in files that last as long as a training.
 
@@ -71,7 +72,7 @@ def keep_taught(
 
 
 def save_taught(
-    source: ImageSource, graph: StreamedGraph, mask: MaskZYX, n_classes: int, path: Path
+    source: ImageSource, graph: StreamedGraph, mask: StoredArray, n_classes: int, path: Path
 ) -> None:
     """Write a graph with its targets, and `image_samples` inside it, block by block.
 
@@ -79,6 +80,7 @@ def save_taught(
 
     Parameters
     ----------
+    mask : (Z, Y, X) uint8 array or MaskBands
     n_classes : int
     path : Path
         The folder to make, whole or not at all.
@@ -116,7 +118,7 @@ class _Piece(NamedTuple):
 def _pieces(
     source: ImageSource,
     graph: StreamedGraph | HeldGraph,
-    mask: MaskZYX,
+    mask: StoredArray,
     n_classes: int,
     *,
     n_rows: int,
@@ -144,7 +146,7 @@ def _joined(pieces: list[_Piece]) -> _Piece:
 
 
 def _blocks(
-    source: ImageSource, graph: StreamedGraph | HeldGraph, mask: MaskZYX
+    source: ImageSource, graph: StreamedGraph | HeldGraph, mask: StoredArray
 ) -> Iterator[tuple[slice, LabelsZYX, MaskZYX, PixelSamples]]:
     """Yield the ids of the superpixels of each block, its labels from 0, its mask, its samples."""
     if mask.shape != graph.shape_zyx:

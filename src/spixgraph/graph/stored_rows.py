@@ -53,23 +53,21 @@ class StoredRows:
     def __getitem__(self, rows: slice) -> Array:
         """Read consecutive rows."""
         begin, end, _ = rows.indices(self.shape[0])
-        first, last = begin // self._step, max(begin, end - 1) // self._step
-        parts = []
-        for k in range(first, last + 1):
+        found = np.empty((max(0, end - begin), *self.shape[1:]), self._array.dtype)
+        for k in range(begin // self._step, math.ceil(end / self._step)):
             low, high = max(begin, k * self._step), min(end, (k + 1) * self._step)
-            parts.append(self._read(k, low - k * self._step, max(0, high - low)))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _read(self, k: int, row: int, n: int) -> Array:
-        """Read `n` rows of chunk `k`."""
-        key = self._array.metadata.encode_chunk_key((k, *[0] * (len(self.shape) - 1)))
-        path, dtype = self._path / key, self._array.dtype
-        if not path.exists():  # Zarr writes no chunk that holds its fill value alone
-            return np.full((n, *self.shape[1:]), self._array.fill_value, dtype)
-        found = np.empty((n, *self.shape[1:]), dtype)
-        with path.open("rb", buffering=0) as file:
-            file.seek(row * math.prod(self.shape[1:]) * dtype.itemsize)
-            n_bytes = file.readinto(found.reshape(-1).view(np.uint8))
-        if n_bytes != found.nbytes:
-            raise StoredDataError(f"{path} is cut off; delete the graph and make it again")
+            self._read(k, low - k * self._step, found[low - begin : high - begin])
         return found
+
+    def _read(self, k: int, row: int, out: Array) -> None:
+        """Read rows of chunk `k`, from `row` on."""
+        key = self._array.metadata.encode_chunk_key((k, *[0] * (len(self.shape) - 1)))
+        path = self._path / key
+        if not path.exists():  # Zarr writes no chunk that holds its fill value alone
+            out[...] = self._array.fill_value
+            return
+        with path.open("rb", buffering=0) as file:
+            file.seek(row * math.prod(self.shape[1:]) * out.itemsize)
+            n_bytes = file.readinto(out.reshape(-1).view(np.uint8))
+        if n_bytes != out.nbytes:
+            raise StoredDataError(f"{path} is cut off; delete the graph and make it again")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from spixgraph.arrays import NOT_ANNOTATED, Array, MaskZYX, PixelSizeUm
+from spixgraph.arrays import NOT_ANNOTATED, Array, MaskZYX, PixelSizeUm, ShapeZYX
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.io.images import open_stored
 from spixgraph.io.pyramid import STRIP_PX, mask_writer
@@ -78,6 +78,32 @@ def whole_mask(source: ImageSource) -> MaskZYX:
     for box in stream_blocks(source.info.shape_zyxc):
         mask[box] = source.read(*box)[..., 0]
     return mask
+
+
+class MaskBands:
+    """An open mask of which a band of rows is read when a box of it is asked for.
+
+    Boxes of the same slices and rows, one after the other, are read once.
+
+    Attributes
+    ----------
+    shape : (Z, Y, X)
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self.shape: ShapeZYX = source.info.shape_zyxc[:3]
+        self._place: tuple[slice, slice] | None = None
+        self._band = np.empty((0, 0, 0), np.uint8)
+
+    def __getitem__(self, box: tuple[slice, slice, slice]) -> MaskZYX:
+        """Read a box: uint8 class ids."""
+        z, y, x = box
+        if (z, y) != self._place:
+            self._place = None
+            self._band = self._source.read(z, y, slice(0, self.shape[2]))[..., 0]
+            self._place = (z, y)
+        return self._band[:, :, x]
 
 
 def write_mask(

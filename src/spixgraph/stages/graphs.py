@@ -1,5 +1,6 @@
 """Stages `superpixels` and `graphs`: from images to label images to region graphs."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -8,19 +9,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spixgraph.arrays import LabelsZYX, MaskZYX
+from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
 from spixgraph.files import code_sha256, read_json, write_json
 from spixgraph.graph.image_samples import SAMPLES, keep_taught, save_taught
+from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.pixel_samples import open_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
 from spixgraph.graph.stream import StreamedGraph, hold_graph, in_memory, stream_graph
 from spixgraph.graph.targets import with_targets
+from spixgraph.io.masks import MaskBands, whole_mask
 from spixgraph.io.source import ImageSource
 from spixgraph.io.zoomed import ZoomedSource, zoomed_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
-from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, recipe_for, true_mask
+from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, open_mask, recipe_for
 from spixgraph.stages.reuse import keep_or_make
 from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
@@ -72,15 +75,15 @@ def make_graphs(run: Run, recipe_name: RecipeName) -> None:
 
     def make(name: str, path: Path) -> None:
         item = items[name]
-        mask = true_mask(run, item)
-        with open_item(run, item) as source:
+        with open_item(run, item) as source, open_mask(run, item) as mask:
             if recipe_name == "paper":
                 labels = read_labels(run, recipe_name, name)
                 graph = graph_of_labels(source, labels, recipe, image_hash=item.image_sha256)
-                save_graph(with_targets(graph, labels, mask, prepared.n_classes), path)
+                truth = whole_mask(mask)
+                save_graph(with_targets(graph, labels, truth, prepared.n_classes), path)
             else:
                 made = StreamedGraph.open(run.layout.labels(recipe_name) / f"{name}.zarr")
-                save_taught(source, made, mask, prepared.n_classes, path)
+                save_taught(source, made, MaskBands(mask), prepared.n_classes, path)
 
     made_from = {
         "params": recipe.graph.model_dump(mode="json"),
@@ -151,21 +154,24 @@ def make_graphs_of_other_sizes(
     kinds = [(factor, 1.0) for factor in factors] + [(1.0, zoom) for zoom in zooms]
     made = []
     for number, (item, (factor, zoom)) in enumerate(product(items, kinds)):
-        mask = true_mask(run, item)
-        with open_item(run, item) as source:
-            if zoom != 1:
-                source, mask = ZoomedSource(source, zoom), zoomed_mask(mask, zoom)
-            path = folder / str(number)
-            made.append(_taught(source, mask, n_classes, factor * usual, path))
+        path = folder / str(number)
+        with open_item(run, item) as source, open_mask(run, item) as mask:
+            if zoom == 1:
+                made.append(_taught(source, MaskBands(mask), n_classes, factor * usual, path))
+            else:
+                zoomed = zoomed_mask(whole_mask(mask), zoom)
+                made.append(
+                    _taught(ZoomedSource(source, zoom), zoomed, n_classes, factor * usual, path)
+                )
     return [graph for graph, _ in made], [samples for _, samples in made]
 
 
 def _taught(
-    source: ImageSource, mask: MaskZYX, n_classes: int, nodes_per_megapixel: float, path: Path
+    source: ImageSource, mask: StoredArray, n_classes: int, nodes_per_megapixel: float, path: Path
 ) -> tuple[StoredGraph, StoredSamples]:
     """Make the graph of an image and what it is taught at `path`."""
     workers = os.cpu_count() or 1
-    if mask.size <= _SMALL_PX:
+    if math.prod(mask.shape) <= _SMALL_PX:
         source = in_memory(source)  # read once for both
         held = hold_graph(source, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
         return keep_taught(source, held, mask, n_classes, path)

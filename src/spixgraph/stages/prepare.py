@@ -150,9 +150,14 @@ def open_item(run: Run, item: PreparedItem) -> ImageSource:
     return part_of_source(open_image(path, pixel_size_um=item.pixel_size_um), item.part)
 
 
+def open_mask(run: Run, item: PreparedItem) -> ImageSource:
+    """Open the mask of one item, (Z, Y, X, 1) uint8; close it."""
+    return part_of_source(MaskSource(run.source / item.mask), item.part)
+
+
 def true_mask(run: Run, item: PreparedItem) -> MaskZYX:
     """Read the mask of one item: (Z, Y, X) uint8."""
-    with part_of_source(MaskSource(run.source / item.mask), item.part) as source:
+    with open_mask(run, item) as source:
         return whole_mask(source)
 
 

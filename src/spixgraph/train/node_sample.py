@@ -88,11 +88,15 @@ def outputs_of(net: NodeNet, sample: Sample) -> tuple[Tensor, Tensor | None]:
         outputs = tuple(output[sample.core] for output in outputs)
     if sample.pixels is None:
         return outputs[0], None
-    tables, layer = (*outputs, sample.pixels), net.pixel_layer
+    (logits, weights), pixels, layer = outputs, sample.pixels, net.pixel_layer
     if torch.is_grad_enabled():
-        return outputs[0], pixel_logits(*tables, layer)
-    pieces = zip(*(table.split(_DECODED_AT_ONCE) for table in tables), strict=True)
-    return outputs[0], torch.cat([pixel_logits(*piece, layer) for piece in pieces])
+        return logits, pixel_logits(logits, weights, pixels, layer)
+    decoded = [
+        pixel_logits(logits[rows], weights[rows], pixels[rows], layer)
+        for first in range(0, len(pixels), _DECODED_AT_ONCE)
+        if (rows := slice(first, first + _DECODED_AT_ONCE))
+    ]
+    return logits, torch.cat(decoded)
 
 
 def pixels_per_class(graph: LearnedGraph) -> Int64:

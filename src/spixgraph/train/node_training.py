@@ -263,14 +263,14 @@ def _arrays(
 ) -> Iterator[Array]:
     """List everything that is learned from."""
     for graph in _once((*train, *val)):
-        yield from row_chunks(graph.x)
-        yield from row_chunks(graph.edge_index, axis=1)
-        yield from row_chunks(graph.edge_attr)
+        yield from row_chunks(graph.x, n_rows=_ROWS_AT_ONCE)
+        yield from row_chunks(graph.edge_index, axis=1, n_rows=_ROWS_AT_ONCE)
+        yield from row_chunks(graph.edge_attr, n_rows=_ROWS_AT_ONCE)
         yield graph.n_pixels
         yield from targets_of(graph)
     for pixels in _once([p for split in samples or () for p in split]):
-        yield from row_chunks(pixels.values)
-        yield from row_chunks(pixels.classes)
+        yield from row_chunks(pixels.values, n_rows=_ROWS_AT_ONCE)
+        yield from row_chunks(pixels.classes, n_rows=_ROWS_AT_ONCE)
 
 
 def _once(items: Sequence[T]) -> list[T]:

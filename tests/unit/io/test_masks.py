@@ -12,7 +12,7 @@ from PIL import Image
 
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.files import sha256_file, sha256_tree
-from spixgraph.io.masks import MaskSource, read_mask, write_mask
+from spixgraph.io.masks import MaskBands, MaskSource, read_mask, write_mask
 
 SIZE = (2.0, 0.5, 0.25)
 NAMES = ("background", "cell", "debris")
@@ -152,3 +152,24 @@ def test_write_refuses_bad_arguments(tmp_path):
         with pytest.raises(InputError, match=message):
             write_mask(tmp_path / path, value, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_bands_of_an_open_mask_are_read_once(tmp_path, monkeypatch):
+    mask = np.random.default_rng(0).integers(0, 5, (2, 70, 90), np.uint8)
+    write_mask(tmp_path / "m.tif", mask)
+    with MaskSource(tmp_path / "m.tif") as source:
+        reads: list[Any] = []
+        read = source.read
+
+        def counted(*box):
+            reads.append(box)
+            return read(*box)
+
+        monkeypatch.setattr(source, "read", counted)
+        bands = MaskBands(source)
+        assert bands.shape == mask.shape
+        for z, y in ((0, 0), (0, 40), (1, 0)):
+            for x in (0, 30, 60):
+                box = (slice(z, z + 1), slice(y, y + 40), slice(x, x + 30))
+                np.testing.assert_array_equal(bands[box], mask[box])
+        assert len(reads) == 3
