@@ -91,11 +91,8 @@ def outputs_of(net: NodeNet, sample: Sample) -> tuple[Tensor, Tensor | None]:
     (logits, weights), pixels, layer = outputs, sample.pixels, net.pixel_layer
     if torch.is_grad_enabled():
         return logits, pixel_logits(logits, weights, pixels, layer)
-    decoded = [
-        pixel_logits(logits[rows], weights[rows], pixels[rows], layer)
-        for first in range(0, len(pixels), _DECODED_AT_ONCE)
-        if (rows := slice(first, first + _DECODED_AT_ONCE))
-    ]
+    pieces = [slice(i, i + _DECODED_AT_ONCE) for i in range(0, len(pixels), _DECODED_AT_ONCE)]
+    decoded = [pixel_logits(logits[s], weights[s], pixels[s], layer) for s in pieces]
     return logits, torch.cat(decoded)
 
 
