@@ -16,6 +16,7 @@ from benchmarks.accuracy.tables import (
     gain,
     inference_seconds,
     macro_iou,
+    number_if_known,
     ratio,
     selected_seconds,
     train_seconds,
@@ -197,8 +198,8 @@ def course_table(groups: Sequence[Group]) -> Table:
             str(c["seed"]),
             score(c["val_metrics"]["macro_iou"]),
             score(c["metrics"]["macro_iou"]),
-            _number(train_seconds(c)),
-            _number(c["train"].get("cpu_seconds")),
+            number_if_known(train_seconds(c)),
+            number_if_known(c["train"].get("cpu_seconds")),
             str(len(c["train"]["curve"])) if "curve" in c["train"] else UNKNOWN,
             c["train"].get("ended_by", UNKNOWN),
         )
@@ -207,7 +208,3 @@ def course_table(groups: Sequence[Group]) -> Table:
     )
     head = ("data set", "model", "seed", "val macro IoU", "test macro IoU", "train s")
     return Table("Each training", (*head, "processor s", "epochs", "ended by"), rows)
-
-
-def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else number(value)

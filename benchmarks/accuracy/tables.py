@@ -141,7 +141,11 @@ def gain(report: Group, figure: Figure, other: str) -> float | None:
 
 
 def _ratio(report: Group, figure: Figure) -> str:
-    value = ratio(report, figure)
+    return number_if_known(ratio(report, figure))
+
+
+def number_if_known(value: float | None) -> str:
+    """Write a figure that may be missing."""
     return UNKNOWN if value is None else number(value)
 
 

@@ -30,7 +30,7 @@ until it is run again, also where the code has changed since. **Figures in brack
 measured at that size: they lie on a line between the sizes next to it, or go on in a line through
 the two largest.** A cell that would take more memory or time than allowed is refused, and the limit
 noted in its JSON. Cells of different days stand side by side, and processor seconds of one code
-have differed by 2.4 times between days; memory does not.
+have differed by 2.4 times between days, memory by some per cent.
 
 - *Memory* is peak resident memory above the idle process, over all of superpixels, graphs and
   training, or from image file to mask file.
