@@ -115,8 +115,10 @@ class LargeSample:
 
     def window(self, n_nodes: int, rng: np.random.Generator) -> Sample:
         """Read what `window.draw_window` would give of the whole graph."""
-        place, area = torch.from_numpy(self.place), torch.from_numpy(self.area)
-        nodes = nearest_nodes(place, area, n_nodes, rng).numpy()
+        nodes = np.arange(self.n_nodes)
+        if self.n_nodes > n_nodes:
+            place, area = torch.from_numpy(self.place), torch.from_numpy(self.area)
+            nodes = nearest_nodes(place, area, n_nodes, rng).numpy()
         rows, ids = self.edges.into(nodes)
         inside = np.isin(ids[0], nodes)
         part = Partition(

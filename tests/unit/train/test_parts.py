@@ -200,9 +200,9 @@ def test_a_window_of_a_large_graph_is_that_of_the_whole(stored, tmp_path, monkey
     large = lesson_of(stored, tmp_path, decoder=True).train[0]
     assert isinstance(large, LargeSample)
     assert isinstance(whole, Sample)
-    for seed in range(3):
-        ours = large.window(n // 3, np.random.default_rng(seed))
-        theirs = draw_window(whole, n // 3, np.random.default_rng(seed)).to(CPU)
+    for seed, n_nodes in ((0, n // 3), (1, n // 3), (2, n - 1), (3, n), (4, n + 1)):
+        ours = large.window(n_nodes, np.random.default_rng(seed))
+        theirs = draw_window(whole, n_nodes, np.random.default_rng(seed)).to(CPU)
         assert ours.core is None
         assert ours.own is not None
         assert theirs.own is not None
