@@ -27,7 +27,7 @@ _QUICK = {
         "threads": 1,
         "gnn": {"hidden": 16, "layers": 2, "members": 2, "epochs": 4, "max_minutes": None},
         "paper": {"hidden": 16, "epochs": 4},
-        "mlp": {"hidden": 16, "members": 1, "node_factors": [], "epochs": 4},
+        "mlp": {"hidden": 16, "members": 1, "changed": 0, "epochs": 4},
         "forest": {"trees": 10},
         "boosting": {"rounds": 10},
         "cnn": {"channels": [8, 16, 32], "batch": 2, "epochs": 3, "steps_per_epoch": 5,

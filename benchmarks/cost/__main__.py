@@ -28,8 +28,8 @@ _WHOLE_MP = 0.25
 _OUT = Path("docs/benchmarks")
 _QUICK = {
     "train": {
-        "gnn": {"hidden": 8, "layers": 2, "members": 1, "node_factors": [2.0]},
-        "mlp": {"hidden": 8, "members": 1, "node_factors": []},
+        "gnn": {"hidden": 8, "layers": 2, "members": 1, "changed": 1},
+        "mlp": {"hidden": 8, "members": 1, "changed": 0},
         "cnn": {"channels": [4, 8, 16], "batch": 1, "patch_px": 64, "overlap": 0.0},
     }
 }

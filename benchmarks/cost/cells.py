@@ -157,8 +157,7 @@ class Bench:
         if "unet" in model:
             return {"epochs": train.cnn.epochs, "steps": train.cnn.steps_per_epoch}
         own = train.gnn if model == "gnn" else train.mlp
-        n_zooms = 0 if own.zooms == "auto" else len(own.zooms)  # one image has one pixel size
-        n_graphs = 2 * (len(own.node_factors) + n_zooms) or 1
+        n_graphs = 2 * own.changed or 1
         return {"epochs": own.epochs, "steps": samples_per_epoch(n_graphs) * own.members}
 
 

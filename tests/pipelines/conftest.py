@@ -25,9 +25,9 @@ TINY: dict[str, Any] = {
     },
     "train": {
         "threads": 1,
-        "gnn": {"hidden": 16, "layers": 2, "members": 2, "node_factors": [0.5], "epochs": 4},
+        "gnn": {"hidden": 16, "layers": 2, "members": 2, "changed": 1, "epochs": 4},
         "paper": {"hidden": 16, "epochs": 4},
-        "mlp": {"hidden": 16, "members": 1, "node_factors": [], "epochs": 4},
+        "mlp": {"hidden": 16, "members": 1, "changed": 0, "epochs": 4},
         "cnn": {"channels": [8, 16, 32], "patch_px": 64, "batch": 2, "epochs": 2},
         "forest": {"trees": 5},
         "boosting": {"rounds": 5},

@@ -97,16 +97,12 @@ class NodeTraining(_Strict):
         "Not for the paper network",
     )
     max_minutes: float | None = Field(default=None, gt=0)
-    node_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(),
-        description="further graphs of each training image, with so many times the nodes; half of "
-        "the steps see one of them. Not for the paper network",
-    )
-    zooms: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] | Literal["auto"] = Field(
-        default=(),
-        description="further graphs of each training image at so many times its size, drawn as "
-        "those of `node_factors`; auto: 0.71 and 1.41 where the stated pixel sizes of 2D images "
-        "differ by a fifth. Not for the paper network",
+    changed: int = Field(
+        default=0,
+        ge=0,
+        description="further graphs of each training image, of parts that are turned, resized and "
+        "disturbed, with half to twice the nodes; half of the steps see one of them. Fewer where "
+        "there are many images. Not for the paper network",
     )
     nodes_per_step: int | None = Field(
         default=None,
@@ -163,14 +159,11 @@ class TrainSection(_Strict):
         pixel_hidden="auto",
         members=3,
         noise=0.3,
-        node_factors=(0.5, 2.0),
-        zooms="auto",
+        changed=8,
         nodes_per_step=2048,
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
-    mlp: NodeTraining = NodeTraining(
-        layers=0, members=3, node_factors=(0.5, 2.0), zooms="auto", nodes_per_step=2048
-    )
+    mlp: NodeTraining = NodeTraining(layers=0, members=3, changed=8, nodes_per_step=2048)
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()
     boosting: BoostingTraining = BoostingTraining()

@@ -1,27 +1,24 @@
 """Stages `superpixels` and `graphs`: from images to label images to region graphs."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from spixgraph.arrays import LabelsZYX
 from spixgraph.config.params import RecipeName
 from spixgraph.files import code_sha256, read_json, write_json
 from spixgraph.graph.image_samples import SAMPLES, keep_taught, save_taught
-from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.pixel_samples import open_samples
 from spixgraph.graph.region_graph import RegionGraph, load_graph, save_graph
 from spixgraph.graph.stored_graph import StoredGraph, StoredSamples
 from spixgraph.graph.stream import StreamedGraph, hold_graph, in_memory, stream_graph
 from spixgraph.graph.targets import with_targets
+from spixgraph.io.changed import Change, changed_part
 from spixgraph.io.masks import MaskBands, whole_mask
-from spixgraph.io.source import ImageSource
-from spixgraph.io.zoomed import ZoomedSource, zoomed_mask
 from spixgraph.predict.image_graph import graph_of_labels, labels_of_image
 from spixgraph.stages.prepare import PreparedItem, load_prepared, open_item, open_mask, recipe_for
 from spixgraph.stages.reuse import keep_or_make
@@ -29,8 +26,8 @@ from spixgraph.stages.run import Run
 from spixgraph.superpixels.store import load_labels, save_labels
 
 _DISPATCH = "predict/image_graph.py"
-_SMALL_PX = 1 << 22
-"""Graphs of images of at most so many pixels are made in memory."""
+MAX_NODE_FACTOR = 2.0
+"""Graphs of changed parts have so many times the usual nodes per pixel, or one over it."""
 
 
 def make_superpixels(run: Run, recipe_name: RecipeName) -> None:
@@ -127,59 +124,46 @@ def open_graphs(
     )
 
 
-def make_graphs_of_other_sizes(
+def make_changed_graphs(
     run: Run,
     items: tuple[PreparedItem, ...],
+    graphs: Sequence[StoredGraph],
     folder: Path,
     *,
-    factors: Sequence[float] = (),
-    zooms: Sequence[float] = (),
+    n_each: int,
+    seed: int,
 ) -> tuple[list[StoredGraph], list[StoredSamples]]:
-    """Make other graphs of images, and their samples.
+    """Make graphs of changed parts of images, with half to twice the nodes, and their samples.
 
-    They lie in `folder`, and are not kept: to make them takes as long as one image of the same
-    size. Those of small images are made in memory.
+    They lie in `folder`, and are not kept: parts are small and quickly made.
 
     Parameters
     ----------
     run : Run
     items : tuple of PreparedItem
+    graphs : sequence of StoredGraph
+        Of the images, with targets; each part lies around an annotated superpixel.
     folder : Path
-    factors : sequence of float
-        Graphs of an image with so many times the usual number of nodes.
-    zooms : sequence of float
-        Graphs of an image that is so many times as large, with the usual nodes per megapixel.
+    n_each : int
+        Parts of each image that is annotated anywhere.
+    seed : int
     """
     usual, n_classes = recipe_for(run, "rag").nodes_per_megapixel, load_prepared(run).n_classes
-    kinds = [(factor, 1.0) for factor in factors] + [(1.0, zoom) for zoom in zooms]
-    made = []
-    for number, (item, (factor, zoom)) in enumerate(product(items, kinds)):
-        path = folder / str(number)
-        with open_item(run, item) as source, open_mask(run, item) as mask:
-            if zoom == 1:
-                made.append(_taught(source, MaskBands(mask), n_classes, factor * usual, path))
-            else:
-                zoomed = zoomed_mask(whole_mask(mask), zoom)
-                made.append(
-                    _taught(ZoomedSource(source, zoom), zoomed, n_classes, factor * usual, path)
-                )
-    return [graph for graph, _ in made], [samples for _, samples in made]
-
-
-def _taught(
-    source: ImageSource, mask: StoredArray, n_classes: int, nodes_per_megapixel: float, path: Path
-) -> tuple[StoredGraph, StoredSamples]:
-    """Make the graph of an image and what it is taught at `path`."""
     workers = os.cpu_count() or 1
-    if math.prod(mask.shape) <= _SMALL_PX:
-        source = in_memory(source)  # read once for both
-        held = hold_graph(source, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
-        return keep_taught(source, held, mask, n_classes, path)
-    with TemporaryDirectory(dir=path.parent) as folder:
-        there = Path(folder) / "graph.zarr"
-        stream_graph(source, there, nodes_per_megapixel=nodes_per_megapixel, workers=workers)
-        save_taught(source, StreamedGraph.open(there), mask, n_classes, path)
-    return StoredGraph.open(path), open_samples(path / SAMPLES)
+    made = []
+    for number, (item, graph) in enumerate(zip(items, graphs, strict=True)):
+        known = np.asarray(graph.centroid_px[:])[graph.annotated > 0]
+        rng = np.random.default_rng((seed, number))
+        with open_item(run, item) as source, open_mask(run, item) as mask:
+            image, bands = in_memory(source), MaskBands(mask)
+            for copy in range(n_each if len(known) else 0):
+                centre = known[rng.integers(len(known))]
+                part, truth = changed_part(image, bands, Change.drawn(rng), centre)
+                density = usual * MAX_NODE_FACTOR ** rng.uniform(-1, 1)
+                held = hold_graph(part, nodes_per_megapixel=density, workers=workers)
+                path = folder / f"{number}-{copy}"
+                made.append(keep_taught(part, held, truth, n_classes, path))
+    return [graph for graph, _ in made], [samples for _, samples in made]
 
 
 def _image_key(item: PreparedItem) -> dict[str, Any]:

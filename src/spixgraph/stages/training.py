@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
-from spixgraph.errors import InputError
 from spixgraph.files import code_sha256, write_json
 from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
-from spixgraph.stages.graphs import load_graphs, make_graphs_of_other_sizes, open_graphs
+from spixgraph.stages.graphs import load_graphs, make_changed_graphs, open_graphs
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.stages.trainings import graphs_sha256
@@ -29,11 +28,12 @@ from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, training_run
 from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
-from spixgraph.train.zooms import auto_zooms
 
 log = logging.getLogger(__name__)
 
 _EPOCHS_PER_LINE = 10
+MAX_CHANGED = 96
+"""Changed parts of all images together, where there are not more images."""
 _NODE_THREADS = 1  # their steps are too small to share: two threads took 1.4 times as long
 
 
@@ -131,13 +131,12 @@ def fit_model(
     graphs, pixels = open_graphs(run, train)
     val_graphs, val_pixels = open_graphs(run, val)
     with scratch_folder() as folder:
-        factors, zooms = settings.node_factors, zooms_of(settings, prepared)
-        if n_kinds := len(factors) + len(zooms):
-            others, their_pixels = make_graphs_of_other_sizes(
-                run, train, folder, factors=factors, zooms=zooms
+        if n_each := changed_of_each(settings.changed, len(train)):
+            others, their_pixels = make_changed_graphs(
+                run, train, graphs, folder, n_each=n_each, seed=seed
             )
-            graphs = graphs * n_kinds + others
-            pixels = pixels * n_kinds + their_pixels
+            graphs = graphs * n_each + others
+            pixels = pixels * n_each + their_pixels
             give_back()  # what making graphs took
         density = recipe_for(run, recipe_of(model)).nodes_per_megapixel
         return train_node_net(
@@ -148,22 +147,9 @@ def fit_model(
         )  # fmt: skip
 
 
-def zooms_of(settings: NodeTraining, prepared: Prepared) -> tuple[float, ...]:
-    """Settle at which other sizes training images are seen, too.
-
-    Raises
-    ------
-    InputError
-        If zooms are asked for and images have several slices.
-    """
-    if settings.zooms != "auto":
-        if settings.zooms and prepared.n_dims == 3:
-            raise InputError(
-                f"zooms are for 2D images, {prepared.name} has several slices; set zooms: []"
-            )
-        return settings.zooms
-    sizes = [item.pixel_size_um for item in prepared.split("train", "val")]
-    return auto_zooms([size and size[2] for size in sizes], n_dims=prepared.n_dims)
+def changed_of_each(most: int, n_images: int) -> int:
+    """Say how many changed parts there are of each training image: fewer of many images."""
+    return min(most, max(1, MAX_CHANGED // n_images))
 
 
 def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImage]:
