@@ -39,13 +39,14 @@ _INTRODUCTION = """# Accuracy and cost
 `make benchmark-accuracy DATA=...` runs each data set, model and seed in a process of its own and
 writes this page. Settings are those of `params.yaml` and `pipelines/overrides/`, chosen on train
 and val; figures are of the test split, counts pooled over images. Several seeds stand as mean and,
-in brackets, half the range. Seconds of training hold superpixels and graphs of the training
-images, and whatever else the machine did; processor seconds are those of all threads of the
-training. Inference runs from the image file to the mask. The JSON behind each figure, with the
-curve of each training, the threads it had and the git revision, lies in [accuracy/](accuracy/): a
-cell stays on the page until it is run again, also where the code has changed since. The pixel
-decoder of the MLP is linear, that of the GNN has hidden values where superpixels are small
-([decision 039](../decisions/039-hidden-values-of-pixels.md)), so *gnn - mlp* may hold both.
+in brackets, half the range. Seconds of training hold superpixels and graphs of the training images,
+and whatever else the machine did; where a training was stopped and went on, they are not known.
+Processor seconds are those of all threads of the training. Inference runs from the image file to
+the mask. The JSON behind each figure, with the curve of each training, the threads it had and the
+git revision, lies in [accuracy/](accuracy/): a cell stays on the page until it is run again, also
+where the code has changed since. The pixel decoder of the MLP is linear, that of the GNN has hidden
+values where superpixels are small ([decision 039](../decisions/039-hidden-values-of-pixels.md)), so
+*gnn - mlp* may hold both.
 **Cells that are not there were not run, and nothing is concluded about them.**
 """
 

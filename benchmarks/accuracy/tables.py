@@ -59,7 +59,12 @@ def cost_table(reports: Sequence[Group]) -> Table:
 
 
 def train_seconds(entry: Entry) -> float | None:
-    """Seconds from images to the trained network, graphs included."""
+    """Seconds from images to the trained network, graphs included.
+
+    None for a training that was stopped and went on: they may hold days of other work.
+    """
+    if entry["train"].get("cpu_seconds", 0) is None:
+        return None
     parts = entry["train"]["seconds"], entry["train"].get("graph_seconds")
     return None if None in parts else sum(parts)
 

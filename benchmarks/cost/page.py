@@ -36,7 +36,7 @@ have differed by 2.4 times between days, memory by some per cent.
   training, or from image file to mask file.
 - *Time* is processor seconds, so that other work on the machine counts little; one thread.
 - *Training* takes a few steps: each member of the committee of a graph model takes one from each
-  graph, those of half and twice the nodes too, the U-Net takes a few batches. Memory does not grow
+  graph, those of changed parts too, the U-Net takes a few batches. Memory does not grow
   with further steps. A *whole training* is the building of graphs plus epochs times steps by the
   settings; early stopping may end both sooner, and validation is left out.
 - *unet-patch* learns from batches of patches, as in the accuracy benchmark, and predicts in windows
