@@ -64,7 +64,10 @@ def test_the_page_says_where_a_cost_is_missed():
         "name": "gnn",
         "train": {"seconds": 35.0, "graph_seconds": 5.0, "curve": curve},
     }
-    unet = {"name": "cnn", "train": {"seconds": 31.0, "graph_seconds": 0.0, "curve": curve}}
+    unet: dict[str, Any] = {
+        "name": "cnn",
+        "train": {"seconds": 31.0, "graph_seconds": 0.0, "curve": curve},
+    }
     assert selected_seconds(slow) == 20 + 5 + 5
     assert selected_processor_seconds(slow) is None
     slow["train"]["cpu_seconds"] = 60.0
@@ -75,6 +78,8 @@ def test_the_page_says_where_a_cost_is_missed():
     assert "met on 1 of 1 sets; missed on none." in said
     assert "missed on ovary (1.43)." in cost_goal(groups, "time", selected_seconds, 1.4)
     assert "no set has both" in cost_goal(groups[1:], "time", selected_seconds, 1.4)
+    unet["train"]["cpu_seconds"] = None  # stopped, and went on
+    assert "no set has both" in cost_goal(groups[:1], "time", selected_seconds, 1.4)
 
 
 def test_the_page_names_opponents_that_had_not_converged():

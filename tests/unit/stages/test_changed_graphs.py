@@ -64,7 +64,7 @@ def test_parts_differ_and_depend_on_the_seed_alone(run, tmp_path):
     assert not same(graphs[:1], made(run, tmp_path / "d", n_each=1, seed=1)[0])
 
 
-def test_parts_lie_where_something_is_annotated(run, tmp_path):
+def test_images_without_annotation_have_no_parts(run, tmp_path):
     (usual,), _ = open_graphs(run, load_prepared(run).split("train"))
     nothing = replace(usual, annotated=np.zeros_like(usual.annotated))
     assert made(run, tmp_path / "a", graphs=[nothing]) == ([], [])
