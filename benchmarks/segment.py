@@ -61,6 +61,7 @@ class Untrained:
         layers: int,
         pixel_hidden: int,
     ) -> None:
+        self.context: None = None
         _, graph = image_graph(sample, nodes_per_megapixel=nodes, workers=2)
         self.node_scaling = fit_scaling([graph.x], graph.feature_names)
         self.edge_scaling = fit_scaling([graph.edge_attr], graph.edge_feature_names)

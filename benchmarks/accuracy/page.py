@@ -45,7 +45,8 @@ Processor seconds are those of all threads of the training. Inference runs from 
 the mask. The JSON behind each figure, with the curve of each training, the threads it had and the
 git revision, lies in [accuracy/](accuracy/): a cell stays on the page until it is run again, also
 where the code has changed since. The pixel decoder of the MLP is linear, that of the GNN has hidden
-values where superpixels are small ([decision 039](../decisions/039-hidden-values-of-pixels.md)), so
+values where superpixels are small ([decision 039](../decisions/039-hidden-values-of-pixels.md)) and
+a network of the overview where val gains by it ([decision 041](../decisions/041-context.md)), so
 *gnn - mlp* may hold both.
 **Cells that are not there were not run, and nothing is concluded about them.**
 """

@@ -80,12 +80,14 @@ def selected_seconds(entry: Entry) -> float | None:
 def selected_processor_seconds(entry: Entry) -> float | None:
     """Processor seconds of all threads to that epoch, graphs left out.
 
+    What comes after the last epoch, as the network of the overview of a GNN does, counts whole.
     Unlike `selected_seconds` they hardly depend on what else the machine did.
     """
     total, curve = entry["train"].get("cpu_seconds"), entry["train"].get("curve")
     if total is None or not curve:
         return None
-    return float(total) * _seconds_to_the_best(curve) / float(curve[-1][1])
+    after_the_best = float(curve[-1][1]) - _seconds_to_the_best(curve)
+    return float(total) * (1 - after_the_best / float(entry["train"]["seconds"]))
 
 
 def _seconds_to_the_best(curve: Sequence[Sequence[float]]) -> float:

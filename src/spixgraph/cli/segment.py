@@ -29,7 +29,12 @@ from spixgraph.predict.whole import segment_whole
 from spixgraph.resources import PeakMemory
 
 _FILE = click.Path(path_type=Path)
-_STEPS = {"graph": "superpixels and graph", "network": "network", "mask": "mask"}
+_STEPS = {
+    "graph": "superpixels and graph",
+    "network": "network",
+    "context": "network of the overview",
+    "mask": "mask",
+}
 
 
 @click.command()
@@ -128,6 +133,7 @@ def _streamed(
     tasks = {
         step: bar.add_task(f"{name}: {title}", total=total, start=False)
         for step, title in _STEPS.items()
+        if step != "context" or network.context
     }
 
     def advance(step: str, n: int) -> None:

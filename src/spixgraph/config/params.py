@@ -71,6 +71,42 @@ class GraphsSection(_Strict):
     paper: PaperParams = PaperParams()
 
 
+class CnnTraining(_Strict):
+    """How the MONAI U-Net is built and trained."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    patch_px: Annotated[int, Field(ge=32)] | Literal["auto"] = Field(
+        default="auto", description="edge of a 2D patch; auto: 192, less for smaller images"
+    )
+    patch_px_3d: tuple[int, int, int] | Literal["auto"] = Field(
+        default="auto", description="auto: (16, 64, 64), less for smaller images"
+    )
+    batch: int = Field(default=6, gt=0)
+    epochs: int = Field(default=60, gt=0)
+    steps_per_epoch: int = Field(default=25, gt=0)
+    patience: int = Field(default=15, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    overlap: float = Field(default=0.25, ge=0, lt=1, description="of the sliding window")
+    max_minutes: float | None = Field(default=None, gt=0)
+
+
+class ContextTraining(CnnTraining):
+    """How the U-Net of the overview is built and trained; its patches are 2D."""
+
+    channels: tuple[int, ...] = Field(
+        default=(16, 32, 64, 128),
+        min_length=3,
+        max_length=4,
+        description="3 or 4 levels: segmentation counts on how far they see",
+    )
+    patch_px: Annotated[int, Field(ge=32)] | Literal["auto"] = Field(
+        default="auto", description="edge of a patch in cells; auto: 96, less for smaller images"
+    )
+    epochs: int = Field(default=40, gt=0)
+    patience: int = Field(default=40, gt=0)
+
+
 class NodeTraining(_Strict):
     """How a node network is built and trained."""
 
@@ -109,26 +145,12 @@ class NodeTraining(_Strict):
         gt=0,
         description="learn from windows of so many superpixels; null: from whole graphs",
     )
-
-
-class CnnTraining(_Strict):
-    """How the MONAI U-Net is built and trained."""
-
-    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
-    patch_px: Annotated[int, Field(ge=32)] | Literal["auto"] = Field(
-        default="auto", description="edge of a 2D patch; auto: 192, less for smaller images"
+    context: ContextTraining | None = Field(
+        default=None,
+        description="also train a U-Net on the image averaged over squares, one for all members, "
+        "and blend it in as far as validation gains by it; null: none. For networks with a pixel "
+        "decoder",
     )
-    patch_px_3d: tuple[int, int, int] | Literal["auto"] = Field(
-        default="auto", description="auto: (16, 64, 64), less for smaller images"
-    )
-    batch: int = Field(default=6, gt=0)
-    epochs: int = Field(default=60, gt=0)
-    steps_per_epoch: int = Field(default=25, gt=0)
-    patience: int = Field(default=15, gt=0)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    overlap: float = Field(default=0.25, ge=0, lt=1, description="of the sliding window")
-    max_minutes: float | None = Field(default=None, gt=0)
 
 
 class ForestTraining(_Strict):

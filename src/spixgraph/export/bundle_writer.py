@@ -8,15 +8,38 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from spixgraph.errors import InputError
-from spixgraph.export.onnx_export import export_onnx
+from spixgraph.export.onnx_export import export_context, export_onnx
 from spixgraph.files import atomic_path, sha256_file, write_json
 from spixgraph.graph.scaling import Scaling
 from spixgraph.nets.build import n_parameters
+from spixgraph.nets.cnn import PixelUNet
 from spixgraph.nets.node_net import NodeNet
-from spixgraph.predict.bundle import CARD_FILE, MODEL_FILE, PIXEL_LAYER_FILE, bundle_sha256
-from spixgraph.predict.card import Card, ClassInfo, Column, Decoder, MemoryContract
+from spixgraph.predict.bundle import (
+    CARD_FILE,
+    CONTEXT_FILE,
+    MODEL_FILE,
+    PIXEL_LAYER_FILE,
+    bundle_sha256,
+)
+from spixgraph.predict.card import Card, ClassInfo, Column, ContextCard, Decoder, MemoryContract
 
-_OWN_FILES = (CARD_FILE, MODEL_FILE, PIXEL_LAYER_FILE)
+_OWN_FILES = (CARD_FILE, MODEL_FILE, PIXEL_LAYER_FILE, CONTEXT_FILE)
+
+
+class TrainedContext(Protocol):
+    """A trained network of the overview."""
+
+    @property
+    def net(self) -> PixelUNet:
+        """On the CPU, 2D."""
+
+    @property
+    def factor(self) -> int:
+        """Edge of a cell in pixels."""
+
+    @property
+    def weight(self) -> float:
+        """Its share of the class values of a pixel."""
 
 
 class TrainedNet(Protocol):
@@ -45,6 +68,10 @@ class TrainedNet(Protocol):
     @property
     def temperature(self) -> float:
         """What logits are divided by to become probabilities."""
+
+    @property
+    def context(self) -> TrainedContext | None:
+        """A second opinion on pixels."""
 
 
 def write_bundle(
@@ -93,6 +120,9 @@ data_sha256, code_sha256
         layer = trained.net.pixel_layer
         if layer is not None:
             np.save(part / PIXEL_LAYER_FILE, layer.detach().numpy())
+        context = trained.context
+        if context is not None:
+            export_context(context.net, part / CONTEXT_FILE, n_channels=n_channels)
         for document in documents:
             shutil.copyfile(document, part / document.name)
         card = Card(
@@ -106,6 +136,7 @@ data_sha256, code_sha256
             node_features=_columns(trained.node_scaling),
             edge_features=_columns(trained.edge_scaling),
             decoder=_decoder(trained.pixel_scaling, 0 if layer is None else len(layer)),
+            context=None if context is None else _context_card(context),
             scaled_per_image=trained.pixel_scaling is not None,
             temperature=trained.temperature,
             classes=tuple(classes),
@@ -135,6 +166,12 @@ def _require_fit(
 
 def _decoder(scaling: Scaling | None, n_hidden: int) -> Decoder | None:
     return None if scaling is None else Decoder(columns=_columns(scaling), n_hidden=n_hidden)
+
+
+def _context_card(context: TrainedContext) -> ContextCard:
+    return ContextCard(
+        factor=context.factor, weight=context.weight, n_parameters=n_parameters(context.net)
+    )
 
 
 def _columns(scaling: Scaling) -> tuple[Column, ...]:

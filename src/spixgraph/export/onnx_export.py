@@ -19,7 +19,9 @@ from torch.export import Dim
 
 from spixgraph.files import atomic_path
 from spixgraph.graph.neighbour_table import neighbour_table
+from spixgraph.nets.cnn import PixelUNet
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.predict.context import MULTIPLE
 
 _DIMS: dict[str, tuple[str, ...]] = {
     "x": ("n",),
@@ -84,9 +86,55 @@ def export_onnx(net: NodeNet, path: Path) -> None:
         )
     net.train(was_training)
     model = _without_traces(program.model_proto)
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_param = "n"
+    _write(model, path)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(path) as part:
         part.write_bytes(model.SerializeToString(deterministic=True))
+
+
+class _LogitsOfCells(nn.Module):
+    """The U-Net of the overview under names of its own."""
+
+    def __init__(self, net: PixelUNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, cells: Tensor) -> Tensor:
+        return self.net(cells)
+
+
+def export_context(net: PixelUNet, path: Path, *, n_channels: int) -> None:
+    """Write the network of the overview as ONNX; same weights, same bytes.
+
+    Its input is ``cells (1, C, rows, columns)``, rows and columns multiples of
+    `spixgraph.predict.context.MULTIPLE`; its output ``logits (1, K, rows, columns)``.
+
+    Parameters
+    ----------
+    net : PixelUNet
+        2D, on the CPU; is set to evaluation mode.
+    path : Path
+        Where the file appears, whole or not at all.
+    n_channels : int
+    """
+    cells = torch.zeros(1, n_channels, 4 * MULTIPLE, 5 * MULTIPLE)
+    rows, columns = (MULTIPLE * Dim(name, min=2) for name in ("rows", "columns"))
+    with _quiet():
+        program: Any = torch.onnx.export(
+            _LogitsOfCells(net).eval(),
+            (cells,),
+            dynamo=True,
+            verbose=False,
+            input_names=["cells"],
+            output_names=["logits"],
+            dynamic_shapes={"cells": {2: rows, 3: columns}},
+        )
+    _write(_without_traces(program.model_proto), path)
 
 
 def _example(net: NodeNet) -> dict[str, Tensor]:
@@ -116,8 +164,6 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    for output in graph.output:
-        output.type.tensor_type.shape.dim[0].dim_param = "n"
     return model
 
 

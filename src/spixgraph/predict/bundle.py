@@ -16,6 +16,7 @@ from spixgraph.predict.card import SCHEMA, Card
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
 PIXEL_LAYER_FILE = "pixel_layer.npy"
+CONTEXT_FILE = "context.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Bundle:
     def model_path(self) -> Path:
         """The ONNX file."""
         return self.path / MODEL_FILE
+
+    @property
+    def context_path(self) -> Path:
+        """The network of the overview, where the card has a context."""
+        return self.path / CONTEXT_FILE
 
     def pixel_layer(self) -> Float32 | None:
         """Read the layer of the hidden values of a pixel, see `predict.decoder.PixelModels`.

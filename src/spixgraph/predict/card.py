@@ -36,6 +36,14 @@ class Decoder(_Strict):
     )
 
 
+class ContextCard(_Strict):
+    """The network of the overview, `context.onnx`: see `predict.context.Context`."""
+
+    factor: int = Field(ge=1, description="edge of a cell in pixels")
+    weight: float = Field(gt=0, le=1, description="its share of the class values of a pixel")
+    n_parameters: int
+
+
 class MemoryContract(_Strict):
     """Predicted peak of the host memory of a prediction, in bytes above the idle process."""
 
@@ -60,6 +68,9 @@ class Card(_Strict):
     node_features: tuple[Column, ...]
     edge_features: tuple[Column, ...]
     decoder: Decoder | None = None
+    context: ContextCard | None = Field(
+        default=None, description="a second opinion on pixels, by a network on the overview"
+    )
     scaled_per_image: bool = Field(
         default=False,
         description="all columns are standardised as graph.image_scaling.Scalings.at says",

@@ -14,8 +14,10 @@ from spixgraph.graph.stream.reader import strip_bytes
 from spixgraph.graph.stream.region import Region, Roi, region_of
 from spixgraph.graph.stream.seams import CONTACT_COLUMNS
 from spixgraph.io.images import ImageInfo, ImageSource
+from spixgraph.io.overview import STRIP_PX as OVERVIEW_STRIP_PX
 from spixgraph.io.pyramid import STRIP_PX
-from spixgraph.predict.card import Card
+from spixgraph.predict.card import Card, ContextCard
+from spixgraph.predict.context import HALO, TILE
 from spixgraph.predict.network import PART_NODES, PART_NODES_3D
 from spixgraph.predict.outputs import Results
 
@@ -36,6 +38,10 @@ _MASK_BYTES_ON_DISK = 0.1
 # (docs/decisions/038), not on this machine: half as long or twice as long is likely elsewhere.
 _GRAPH_NS, _VOLUME_NS, _PAINT_NS, _DECODE_NS, _WRITE_NS = 65.0, 180.0, 10.0, 26.0, 10.0
 _NODE_PARAMETER_NS, _HIDDEN_NS = 0.11, 0.9
+_CELL_PARAMETER_NS = 0.006
+_CONTEXT_BYTES, _TILE_CELL_BYTES = 12 << 20, 560
+"""Of the network of the overview, and of a cell of a tile while it runs: a U-Net of the widths
+16 to 128."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class SegmentPlan:
         Most superpixels that the network sees at once.
     idle_bytes : int
         Memory of the process before it starts, and of code that its first image will load.
-    graph_bytes, network_bytes, paint_bytes : int
+    graph_bytes, network_bytes, context_bytes, paint_bytes : int
         Peak of each step above that.
     disk_bytes : int
         Most that is on the disk at one time, the result with it: the tables are counted, how well
@@ -64,6 +70,7 @@ class SegmentPlan:
     idle_bytes: int
     graph_bytes: int
     network_bytes: int
+    context_bytes: int
     paint_bytes: int
     disk_bytes: int
     seconds: float
@@ -71,7 +78,8 @@ class SegmentPlan:
     @property
     def peak_bytes(self) -> int:
         """Peak of the memory of the process."""
-        return self.idle_bytes + max(self.graph_bytes, self.network_bytes, self.paint_bytes)
+        steps = (self.graph_bytes, self.network_bytes, self.context_bytes, self.paint_bytes)
+        return self.idle_bytes + max(steps)
 
 
 def plan_segment(
@@ -172,6 +180,7 @@ class _Need:
             self._idle,
             self._held + graph,
             network and kept + network,
+            kept + int(_KEPT_OF_NETWORK * network) + self._context_bytes if self._context else 0,
             network and kept + int(_KEPT_OF_NETWORK * network) + self._paint_bytes(workers),
             self._disk_bytes(),
             self._seconds(workers),
@@ -180,6 +189,22 @@ class _Need:
     @property
     def _is_decoded(self) -> bool:
         return self._card is not None and self._card.decoder is not None
+
+    @property
+    def _context(self) -> ContextCard | None:
+        return None if self._card is None else self._card.context
+
+    @property
+    def _context_bytes(self) -> int:
+        """Rows of cells of a tile, as they are and standardised, and the tile in its network."""
+        if self._context is None:
+            return 0
+        _, y, x = self._region.shape_zyx
+        rows, columns = (-(-n // self._context.factor) for n in (y, x))
+        tile = min(rows, TILE + 2 * HALO) * min(columns, TILE + 2 * HALO)
+        band = 8 * self._plan.n_channels * min(rows, TILE + 2 * HALO) * columns
+        strip = 2 * OVERVIEW_STRIP_PX * 2 * self._plan.n_channels
+        return _CONTEXT_BYTES + max(band + _TILE_CELL_BYTES * tile, strip)
 
     def _network_bytes(self, most_nodes: int) -> int:
         """Count the parts that are under way, together of at most so many nodes."""
@@ -211,6 +236,8 @@ class _Need:
             blocks, n_channels = self._plan.blocks, self._plan.n_channels
             n_maps = len(pixel_map_names(n_channels, blocks.n_octaves, is_volume=blocks.is_volume))
             tile = 2 * n_channels * math.prod(blocks.tile_shape(blocks.place(0).size_zyx))
+            if self._context is not None:  # beside the maps of a strip, which a deep block is
+                n_maps += self._n_classes + (n_maps if self._region.grid.block_zyx[0] > 1 else 0)
             thread += block_px * (4 * n_maps + _MAP_BYTES) + tile
             band += 2 * strip_bytes(self._plan, self._region)
         return _PAINT_BYTES + max(band + workers * thread, pyramid)
@@ -230,6 +257,9 @@ class _Need:
         graph = self._n_nodes * tables + self._n_pixels * per_pixel * (self._density / 3000) ** 0.5
         if self._card is None:
             return int(graph + self._n_nodes * spools)
+        if self._context is not None:
+            cells = self._n_pixels / self._context.factor**2
+            graph += cells * (4 * n_channels + 2 * self._n_classes)
         found = 4 * self._n_classes * (1 + self._n_pixel_weights) * self._n_nodes
         masks = 2 * 4 / 3 * self._planes * _MASK_BYTES_ON_DISK * self._n_pixels
         return int(graph + max(self._n_nodes * spools, found + masks))
@@ -255,4 +285,8 @@ class _Need:
         network = 0.0
         if self._card is not None:
             network = self._n_nodes * self._card.n_parameters * _NODE_PARAMETER_NS
-        return (self._n_pixels * per_pixel + network) / 1e9 / workers
+        context = 0.0
+        if self._context is not None:
+            cells = self._n_pixels / self._context.factor**2
+            context = cells * self._context.n_parameters * _CELL_PARAMETER_NS
+        return (self._n_pixels * per_pixel + network + context) / 1e9 / workers

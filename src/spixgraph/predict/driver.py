@@ -10,12 +10,14 @@ import numpy as np
 
 from spixgraph.arrays import Float32, LabelsZYX, MaskZYX, UInt8
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
+from spixgraph.graph.partitions import StoredArray
 from spixgraph.graph.pixel_samples import place_names
 from spixgraph.graph.region_graph import RegionGraph
 from spixgraph.graph.stream import ImagePlan
 from spixgraph.graph.stream.block_ids import block_ids, blocks_of_graph
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.bundle import Bundle
+from spixgraph.predict.context import ContextMap, room_in_memory
 from spixgraph.predict.decoder import BlockNodes, class_probabilities, decode_probabilities
 from spixgraph.predict.image_graph import graph_of_image
 from spixgraph.predict.model import (
@@ -29,7 +31,7 @@ from spixgraph.predict.model import (
 from spixgraph.predict.network import model_of_image, require_names, run_network
 from spixgraph.predict.painting import Painted, PixelInputs, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
-from spixgraph.predict.tables import GraphTables
+from spixgraph.predict.tables import GraphTables, Rows
 
 __all__ = [
     "NodeModel",
@@ -106,33 +108,68 @@ def segment_source(
         require_fit(source.info, model.card)
         warn_of_pixel_size(source.info, model.card)
     steps = steps or Steps()
+    opinions = opinions_on(source, model, workers=workers, steps=steps)
+    with steps("mask"):
+        painted = paint_opinions(source, opinions, workers=workers or 1, shares=shares)
+    logits = opinions.logits / np.float32(model.temperature)
+    return Segmentation(painted.mask, opinions.labels, logits, steps.seconds, painted.shares)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opinions:
+    """What the networks of a model say of an image, before it is painted.
+
+    Attributes
+    ----------
+    labels : (Z, Y, X) int32
+    graph : RegionGraph
+    model : NodeModel
+        Of the image.
+    logits : (n, K) float32
+        Of the superpixel network.
+    weights : (n, K, P + H) float32 or None
+        Of its pixel decoder.
+    context : ContextMap or None
+        Of the network of the overview.
+    """
+
+    labels: LabelsZYX
+    graph: RegionGraph
+    model: NodeModel
+    logits: Float32
+    weights: Float32 | None
+    context: ContextMap | None
+
+
+def opinions_on(
+    source: ImageSource, model: NodeModel, *, workers: int | None = None, steps: Steps | None = None
+) -> Opinions:
+    """Ask the networks of a model; arguments and errors as of `segment_source`."""
+    steps = steps or Steps()
     labels, graph = graph_of_image(source, model.recipe, workers=workers, steps=steps)
-    tables, found = _tables(graph, model), _Outputs(graph.n_regions, model)
+    tables = _tables(graph, model)
+    shape = (graph.n_regions, len(model.class_ids))
+    logits: Float32 = np.empty(shape, np.float32)
+    weights: Float32 | None = None
+    if model.pixel_scaling is not None:
+        weights = np.empty((*shape, model.n_pixel_weights), np.float32)
     with steps("network"):
         model = model_of_image(tables, model)
-        run_network(tables, model, found.logits, found.weights, workers=workers or 1)
-    with steps("mask"):
-        painted = _painted(source, labels, graph, found, model, workers or 1, shares=shares)
-    logits = found.logits / np.float32(model.temperature)
-    return Segmentation(painted.mask, labels, logits, steps.seconds, painted.shares)
-
-
-class _Outputs:
-    """Room for what the network says."""
-
-    def __init__(self, n_regions: int, model: NodeModel) -> None:
-        shape = (n_regions, len(model.class_ids))
-        self.logits: Float32 = np.empty(shape, np.float32)
-        self.weights: Float32 | None = None
-        if model.pixel_scaling is not None:
-            self.weights = np.empty((*shape, model.n_pixel_weights), np.float32)
+        run_network(tables, model, logits, weights, workers=workers or 1)
+    context = None
+    if model.context is not None:
+        with steps("context"):
+            box = blocks_of_graph(graph)[1].box
+            context = model.context.look(source, box, room_in_memory)
+    return Opinions(labels, graph, model, logits, weights, context)
 
 
 def node_logits(graph: RegionGraph, model: NodeModel) -> Float32:
     """Standardise the features of a graph and run the network: (n, K) float32."""
-    tables, found = _tables(graph, model), _Outputs(graph.n_regions, model)
-    run_network(tables, model_of_image(tables, model), found.logits, found.weights)
-    return found.logits
+    tables = _tables(graph, model)
+    logits: Float32 = np.empty((graph.n_regions, len(model.class_ids)), np.float32)
+    run_network(tables, model_of_image(tables, model), logits)
+    return logits
 
 
 def paint(labels: LabelsZYX, logits: Float32, class_ids: UInt8) -> MaskZYX:
@@ -157,43 +194,67 @@ def require_pixels(plan: ImagePlan, model: NodeModel) -> None:
         require_names("pixel", names, model.pixel_scaling)
 
 
-def _tables(graph: RegionGraph, model: NodeModel) -> GraphTables:
-    if not model.recipe.is_streamed:
-        return GraphTables.of_graph(graph)
-    return GraphTables.of_graph(graph, block_ids(*blocks_of_graph(graph)))
-
-
-def _painted(
-    source: ImageSource,
-    labels: LabelsZYX,
-    graph: RegionGraph,
-    found: _Outputs,
+def pixel_inputs(
     model: NodeModel,
-    workers: int,
-    *,
-    shares: bool,
+    weights: Rows | None,
+    centroid_px: StoredArray,
+    n_pixels: StoredArray,
+    context: ContextMap | None,
+) -> PixelInputs | None:
+    """Put together what decodes the pixels of an image; None for a model without a decoder.
+
+    Parameters
+    ----------
+    model : NodeModel
+        Of the image.
+    weights : Rows, optional
+        What `run_network` wrote.
+    centroid_px, n_pixels : numpy or Zarr array
+    context : ContextMap, optional
+        Of the image, where the model has a context.
+    """
+    scaling, layer = model.pixel_scaling, model.pixel_layer
+    if weights is None or scaling is None:
+        return None
+    if context is not None:
+        scaling, layer = context.context.scaling(scaling), context.context.layer(layer)
+    return PixelInputs(weights, centroid_px, n_pixels, scaling, layer, context)
+
+
+def paint_opinions(
+    source: ImageSource, opinions: Opinions, *, workers: int = 1, shares: bool = False
 ) -> Painted:
-    """Classify every pixel."""
-    temperature = model.temperature
-    if found.weights is None or model.pixel_scaling is None:
-        mask, nodes = paint(labels, found.logits, model.class_ids), BlockNodes(0, found.logits)
-        given = decode_probabilities(labels, nodes, temperature=temperature) if shares else None
+    """Classify every pixel.
+
+    Parameters
+    ----------
+    source : ImageSource
+    opinions : Opinions
+        On it.
+    workers : int
+    shares : bool
+        Whether the probabilities of all pixels are wanted.
+    """
+    labels, graph, model = opinions.labels, opinions.graph, opinions.model
+    logits, weights = opinions.logits, opinions.weights
+    if weights is None:
+        mask, nodes = paint(labels, logits, model.class_ids), BlockNodes(0, logits)
+        given = None
+        if shares:
+            given = decode_probabilities(labels, nodes, temperature=model.temperature)
         return Painted(mask, given)
     plan, region, first_node = blocks_of_graph(graph)
     require_pixels(plan, model)
-    decoder = PixelInputs(
-        found.weights, graph.centroid_px, graph.n_pixels, model.pixel_scaling, model.pixel_layer
-    )
     scene = Scene(
         source,
         plan,
         region,
         first_node,
         lambda i: labels[region.grid.box(i)],
-        found.logits,
+        logits,
         model.class_ids,
-        decoder,
-        temperature,
+        pixel_inputs(model, weights, graph.centroid_px, graph.n_pixels, opinions.context),
+        model.temperature,
     )
     mask = np.empty(labels.shape, np.uint8)
     given = np.empty((len(model.class_ids), *labels.shape), np.uint8) if shares else None
@@ -203,3 +264,9 @@ def _painted(
             if given is not None and painted.shares is not None:
                 given[:, band.z, band.y] = painted.shares
     return Painted(mask, given)
+
+
+def _tables(graph: RegionGraph, model: NodeModel) -> GraphTables:
+    if not model.recipe.is_streamed:
+        return GraphTables.of_graph(graph)
+    return GraphTables.of_graph(graph, block_ids(*blocks_of_graph(graph)))

@@ -15,6 +15,8 @@ _SLIC_BYTES = (31.0, 10.5)  # per pixel, and per pixel and channel
 _LABEL_BYTES = 8.0  # per pixel, while the network runs
 _NODE_BYTES = (900.0, 75.0)  # per superpixel, and per superpixel and hidden channel, while it runs
 _MEMBER_BYTES = 16.0  # per superpixel and hidden channel, of each further network of a committee
+_CONTEXT_BYTES = 150e6  # a tile of the overview in its network
+_CELL_BYTES = (16.0, 12.0)  # of the overview, per cell, and per cell and channel
 _HIDDEN_WEIGHT_BYTES = 8.0  # per superpixel and weight: those of the members and of all at once
 
 
@@ -25,6 +27,7 @@ def memory_contract(
     hidden: int = 64,
     members: int = 1,
     hidden_weights: int = 0,
+    context_factor: int | None = None,
 ) -> MemoryContract:
     """Return how the peak of a prediction grows with the pixels.
 
@@ -38,6 +41,8 @@ def memory_contract(
         Networks of a committee.
     hidden_weights : int
         Of the hidden values of a pixel, per superpixel: values of all members times classes.
+    context_factor : int, optional
+        Edge of a cell of the overview in pixels, where a network looks at it.
 
     Notes
     -----
@@ -56,6 +61,10 @@ def memory_contract(
         base += _KERNEL_BYTES + _STRIP_BYTES * n_channels
         pixel, channel = _BASIN_BYTES
         pixel += nodes_per_pixel * _NODE_TABLE_BYTES
+    if context_factor is not None:
+        base += int(_CONTEXT_BYTES)
+        cell, of_channel = _CELL_BYTES
+        pixel += (cell + of_channel * n_channels) / context_factor**2
     network = _LABEL_BYTES + nodes_per_pixel * (bytes_per_node + _NODE_TABLE_BYTES / 2)
     return MemoryContract(
         base_bytes=base,

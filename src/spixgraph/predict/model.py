@@ -14,7 +14,8 @@ from spixgraph.graph.scaling import Scaling
 from spixgraph.io.images import ImageInfo
 from spixgraph.predict.bundle import Bundle
 from spixgraph.predict.card import Card, Column
-from spixgraph.predict.onnx_predictor import Device, OnnxPredictor
+from spixgraph.predict.context import Context
+from spixgraph.predict.onnx_predictor import Device, OnnxContext, OnnxPredictor
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class NodeModel:
         Of the P pixel features of the decoder; None without a decoder.
     pixel_layer : (H, P + 1) float32, optional
         Weights and, in the last column, biases of the hidden values of a pixel.
+    context : Context, optional
+        A second opinion on each pixel; only where there is a decoder.
     scaled_per_image : bool
         Whether the scalings are those of training, from which `graph.image_scaling` makes those of
         an image.
@@ -76,6 +79,7 @@ class NodeModel:
     n_layers: int | None = None
     pixel_scaling: Scaling | None = None
     pixel_layer: Float32 | None = None
+    context: Context | None = None
     scaled_per_image: bool = False
     temperature: float = 1.0
 
@@ -119,9 +123,23 @@ def open_model(
         n_layers=card.n_layers,
         pixel_scaling=None if card.decoder is None else _scaling(card.decoder.columns),
         pixel_layer=bundle.pixel_layer(),
+        context=_context(bundle, device, threads, gpu_memory_bytes),
         scaled_per_image=card.scaled_per_image,
         temperature=card.temperature,
     )
+
+
+def _context(
+    bundle: Bundle, device: Device, threads: int | None, gpu_memory_bytes: int | None
+) -> Context | None:
+    """Open the network of the overview, if the bundle has one."""
+    card = bundle.card.context
+    if card is None:
+        return None
+    predictor = OnnxContext(
+        bundle.context_path, device=device, threads=threads, gpu_memory_bytes=gpu_memory_bytes
+    )
+    return Context(card.factor, card.weight, len(bundle.card.classes), predictor)
 
 
 def require_fit(info: ImageInfo, card: Card) -> None:

@@ -130,6 +130,30 @@ class OnnxPredictor:
         return options
 
 
+class OnnxContext:
+    """Class values of cells by an exported network of the overview; errors as of `OnnxPredictor`.
+
+    The `spixgraph.predict.context.ContextPredictor` of a bundle.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        gpu_memory_bytes: int | None = None,
+    ) -> None:
+        self._session = _open_session(model_path, device, threads or 0, gpu_memory_bytes)
+
+    def __call__(self, cells: Float32) -> Float32:
+        """Map standardised (C, rows, columns) to (K, rows, columns) logits."""
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        logits: Float32 = self._session.run(None, {"cells": cells[None]}, options)[0][0]
+        return logits
+
+
 def _open_session(path: Path, device: Device, threads: int, gpu_memory_bytes: int | None) -> Any:
     if not path.is_file():
         raise InputError(f"{path} does not exist")

@@ -16,6 +16,7 @@ from spixgraph.graph.stream.reader import StripReader
 from spixgraph.graph.stream.region import Region
 from spixgraph.io.images import BandDigests, ImageSource
 from spixgraph.io.pyramid import STRIP_PX
+from spixgraph.predict.context import ContextMap
 from spixgraph.predict.decoder import BlockNodes, PixelModels, decode, decode_probabilities
 from spixgraph.predict.tables import Rows
 from spixgraph.superpixels.basins.block import Workspace
@@ -36,6 +37,8 @@ class PixelInputs:
         Of the P columns of a pixel.
     layer : (H, P + 1) float32, optional
         See `PixelModels`.
+    context : ContextMap, optional
+        Columns of a pixel before its maps, which `scaling` and `layer` count.
     """
 
     weights: Rows
@@ -43,6 +46,7 @@ class PixelInputs:
     n_pixels: StoredArray
     scaling: Scaling
     layer: Float32 | None = None
+    context: ContextMap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,11 +274,15 @@ class _Painter:
         i = strip * len(scene.region.x) + k
         begin, end = (int(n) for n in scene.first_node[i : i + 2])
         labels = scene.block_labels(i)
-        nodes = BlockNodes(begin, np.asarray(scene.logits[begin:end]))
-        models = None
+        logits, models = np.asarray(scene.logits[begin:end]), None
         number = scene.region.number(strip, k)
         if scene.decoder is not None and inputs is not None:
-            models = self._models(scene.decoder, inputs, number, slice(begin, end))
+            weights = np.asarray(scene.decoder.weights[begin:end])
+            if scene.decoder.context is not None:
+                logits, weights = scene.decoder.context.context.joined(logits, weights)
+            rows = slice(begin - inputs.first, end - inputs.first)
+            models = self._models(scene.decoder, inputs, number, rows, weights)
+        nodes = BlockNodes(begin, logits)
         place = _place_in(band, scene.region, number)
         painted.mask[place] = decode(labels, nodes, scene.class_ids, models)
         if painted.shares is not None:
@@ -287,9 +295,14 @@ class _Painter:
             )
 
     def _models(
-        self, decoder: PixelInputs, inputs: _StripInputs, number: int, nodes: slice
+        self,
+        decoder: PixelInputs,
+        inputs: _StripInputs,
+        number: int,
+        rows: slice,
+        weights: Float32,
     ) -> PixelModels:
-        """Filter the pixels of a block and fetch the models of its superpixels."""
+        """Filter the pixels of a block for the models of its superpixels, `rows` of the strip."""
         if not hasattr(self._thread, "work"):
             self._thread.work = Workspace()
         work: Workspace = self._thread.work
@@ -298,13 +311,15 @@ class _Painter:
         shape = (plan.n_channels, *plan.blocks.tile_shape(place.size_zyx))
         out = work.array("tile", shape, np.uint16)
         tile = plan.tile_of(inputs.pixels, inputs.box, number, out)
-        rows = slice(nodes.start - inputs.first, nodes.stop - inputs.first)
+        strips = FilteredBlock(tile, place, plan.blocks, work).strips
+        if decoder.context is not None:
+            strips = decoder.context.beside(strips, place.origin_zyx, place.size_zyx)
         return PixelModels(
-            weights=np.asarray(decoder.weights[nodes]),
+            weights=weights,
             centroid_px=inputs.centroid_px[rows],
             n_pixels=inputs.n_pixels[rows],
             origin_zyx=place.origin_zyx,
-            strips=FilteredBlock(tile, place, plan.blocks, work).strips,
+            strips=strips,
             scaling=decoder.scaling,
             is_volume=plan.blocks.is_volume,
             layer=decoder.layer,

@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from spixgraph.graph.stream.heap import give_back
 from spixgraph.graph.stream.region import Roi
 from spixgraph.io.images import ImageSource
 from spixgraph.predict.card import Card
+from spixgraph.predict.context import ContextMap
 from spixgraph.predict.contract import SegmentPlan, plan_segment
-from spixgraph.predict.driver import require_pixels
+from spixgraph.predict.driver import pixel_inputs, require_pixels
 from spixgraph.predict.model import NodeModel, require_fit, warn_of_pixel_size
 from spixgraph.predict.network import model_of_image, run_network
 from spixgraph.predict.outputs import Results, ResultWriter
-from spixgraph.predict.painting import Band, PixelInputs, Scene, bands, paint_bands
+from spixgraph.predict.painting import Band, Scene, bands, paint_bands
 from spixgraph.predict.steps import Steps
 from spixgraph.predict.tables import FileRows, GraphTables
 
@@ -57,7 +58,7 @@ class Segmented:
     n_pixels : dict
         Class id -> number of its pixels.
     seconds : dict
-        Per step: graph, network, mask, write.
+        Per step: graph, network, context where the model has one, mask, write.
     plan : SegmentPlan
         What was predicted.
     """
@@ -86,7 +87,7 @@ def segment_to_file(
     Parameters
     ----------
     source : ImageSource
-        Read once; where the model has a pixel decoder twice.
+        Read once; where the model has a pixel decoder twice, with a context thrice.
     model : NodeModel
         With its card. Its graph must be one that streams: basins and their adjacency.
     results : Results or Path
@@ -205,7 +206,9 @@ class _Run:
         logits, weights = self._rows(graph, stack)
         with self._step("network", steps):
             model = self._network(graph, logits, weights)
-        scene = self._scene(graph, model, logits, weights)
+        with self._step("context", steps) if model.context else nullcontext():
+            context = self._context(graph, model, stack)
+        scene = self._scene(graph, model, logits, weights, context)
         writer = ResultWriter(
             results,
             graph.shape_zyx,
@@ -277,17 +280,36 @@ class _Run:
         write_json(self._folder / _DONE, {"n_regions": graph.n_regions})
         return model
 
+    def _context(
+        self, graph: StreamedGraph, model: NodeModel, stack: ExitStack
+    ) -> ContextMap | None:
+        """Look at the overview, in files: made anew by each run, since it takes little."""
+        if model.context is None:
+            return None
+
+        def room(name: str, shape: tuple[int, ...], dtype: type) -> FileRows:
+            rows = FileRows(self._folder / name, shape, dtype)
+            stack.callback(rows.close)
+            return rows
+
+        n_pixels = math.prod(graph.shape_zyx)
+        return model.context.look(
+            self._source,
+            graph.region.box,
+            room,
+            lambda share: self._progress("context", round(share * n_pixels)),
+        )
+
     def _scene(
-        self, graph: StreamedGraph, model: NodeModel, logits: FileRows, weights: FileRows | None
+        self,
+        graph: StreamedGraph,
+        model: NodeModel,
+        logits: FileRows,
+        weights: FileRows | None,
+        context: ContextMap | None,
     ) -> Scene:
-        inputs = None
-        if weights is not None and model.pixel_scaling is not None:
-            centroid, n_pixels = (
-                StoredRows.of(graph.path / n) for n in ("centroid_px", "n_pixels")
-            )
-            inputs = PixelInputs(
-                weights, centroid, n_pixels, model.pixel_scaling, model.pixel_layer
-            )
+        centroid, n_pixels = (StoredRows.of(graph.path / n) for n in ("centroid_px", "n_pixels"))
+        inputs = pixel_inputs(model, weights, centroid, n_pixels, context)
         return Scene(
             self._source,
             graph.plan,

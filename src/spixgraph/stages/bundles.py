@@ -54,6 +54,7 @@ def export_model(run: Run, model: NodeModelName, seed: int, out: Path) -> str:
             hidden=trained.build["hidden"],
             members=trained.build.get("members", 1),
             hidden_weights=0 if layer is None else len(layer) * trained.net.n_classes,
+            context_factor=trained.context.factor if trained.context else None,
         ),
         data_sha256=prepared.sha256,
         code_sha256=code_sha256(),

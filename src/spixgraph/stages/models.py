@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from spixgraph.arrays import Array, Float32, Int64, MaskZYX, UInt8
-from spixgraph.config.params import ModelName
+from spixgraph.config.params import Device, ModelName
+from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import InputError, StoredDataError
 from spixgraph.io.images import ImageSource
 from spixgraph.io.limits import intensity_limits, read_scaled
-from spixgraph.nets.cnn import predict_cnn_rows
+from spixgraph.nets.cnn import PixelUNet, predict_cnn_rows
 from spixgraph.nets.node_net import NodeNet
+from spixgraph.predict.context import Context
 from spixgraph.predict.driver import NodeModel, segment_source
 from spixgraph.predict.steps import Steps
 from spixgraph.stages.cnn_confidence import calibrated_cnn
@@ -22,6 +24,7 @@ from spixgraph.stages.run import Run, recipe_of
 from spixgraph.train.checkpoints import load_checkpoint
 from spixgraph.train.cnn_training import TrainedCnn
 from spixgraph.train.devices import pick_device
+from spixgraph.train.node_training import TrainedNodeNet
 from spixgraph.train.trees import TreeKind, load_trees
 
 SegmentImage: TypeAlias = Callable[[ImageSource], tuple[MaskZYX, dict[str, float]]]
@@ -61,19 +64,41 @@ def _node_model(run: Run, model: ModelName, seed: int) -> NodeModel:
     trained = load_checkpoint(run.layout.checkpoint(model, seed)).trained
     if isinstance(trained, TrainedCnn):
         raise StoredDataError(f"the checkpoint of {model} holds a U-Net; train it again")
-    layer = trained.net.pixel_layer
+    return node_model_of(trained, recipe_for(run, recipe_of(model)), run.params.train.device)
+
+
+def node_model_of(trained: TrainedNodeNet, recipe: GraphRecipe, device: Device) -> NodeModel:
+    """Make of a trained network what segments images.
+
+    Parameters
+    ----------
+    trained : TrainedNodeNet
+    recipe : GraphRecipe
+        Of its graphs.
+    device : {"auto", "cpu", "cuda"}
+    """
+    layer, where = trained.net.pixel_layer, pick_device(device)
     return NodeModel(
-        recipe=recipe_for(run, recipe_of(model)),
+        recipe=recipe,
         node_scaling=trained.node_scaling,
         edge_scaling=trained.edge_scaling,
-        predictor=TorchPredictor(trained.net, pick_device(run.params.train.device)),
+        predictor=TorchPredictor(trained.net, where),
         class_ids=np.arange(trained.net.n_classes, dtype=np.uint8),
         n_layers=trained.build["layers"],
         pixel_scaling=trained.pixel_scaling,
         pixel_layer=None if layer is None else layer.detach().numpy(),
+        context=_context_of(trained, where),
         scaled_per_image=trained.pixel_scaling is not None,
         temperature=trained.temperature,
     )
+
+
+def _context_of(trained: TrainedNodeNet, device: torch.device) -> Context | None:
+    context = trained.context
+    if context is None:
+        return None
+    predictor = TorchContext(context.net, device)
+    return Context(context.factor, context.weight, trained.net.n_classes, predictor)
 
 
 def _tree_model(run: Run, model: ModelName, seed: int) -> NodeModel:
@@ -109,6 +134,19 @@ class TorchPredictor:
     def _outputs(self, *arrays: Array) -> tuple[Float32, ...]:
         tensors = (torch.from_numpy(array).to(self._device) for array in arrays)
         return tuple(output.cpu().numpy() for output in self._net.outputs(*tensors))
+
+
+class TorchContext:
+    """The torch side of `spixgraph.predict.context.ContextPredictor`."""
+
+    def __init__(self, net: PixelUNet, device: torch.device) -> None:
+        self._net, self._device = net.to(device).eval(), device
+
+    @torch.no_grad()
+    def __call__(self, cells: Float32) -> Float32:
+        """Map standardised (C, rows, columns) to (K, rows, columns) float32 logits."""
+        logits: Float32 = self._net(torch.from_numpy(cells[None]).to(self._device))[0].cpu().numpy()
+        return logits
 
 
 def _segment_by_nodes(model: NodeModel, source: ImageSource) -> tuple[MaskZYX, dict[str, float]]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
@@ -13,7 +14,9 @@ from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
+from spixgraph.stages.context import with_context
 from spixgraph.stages.graphs import load_graphs, make_changed_graphs, open_graphs
+from spixgraph.stages.models import node_model_of
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
 from spixgraph.stages.run import Run, recipe_of
 from spixgraph.stages.trainings import graphs_sha256
@@ -50,10 +53,17 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         reset_gpu_peak()
         resumed = run.layout.resume(model, seed).is_file()
         start, start_cpu = time.perf_counter(), time.process_time()
+        context_history: list[EpochRecord] = []
+
+        def note_context(record: EpochRecord) -> None:
+            context_history.append(record)
+            _report_epoch(tracked, f"{model} seed {seed}, context", record, prefix="context_")
+
         with PeakMemory() as memory:
             trained = fit_model(
                 run, prepared, model, seed,
                 on_epoch=lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
+                on_context=note_context,
             )  # fmt: skip
         cost: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
@@ -71,8 +81,10 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         else:
             save_checkpoint(run.layout.checkpoint(model, seed), trained, extra=extra)
             course = _course(trained.history, settings)
+            if context_history:
+                course["context"] = _context_course(trained, context_history)
             if resumed:
-                cost = with_earlier_epochs(cost, trained.history)
+                cost = with_earlier_epochs(cost, trained.history, context_history)
             summary["best_epoch"] = trained.best_epoch
         write_json(
             run.layout.cost("train", f"{model}-seed{seed}"),
@@ -80,23 +92,35 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         )
         figures = {k: v for k, v in (cost | summary).items() if v is not None}
         tracked.log_metrics({f"train_{key}": value for key, value in figures.items()})
-    run.layout.resume(model, seed).unlink(missing_ok=True)
+    for path in (run.layout.resume(model, seed), _context_resume(run, model, seed)):
+        path.unlink(missing_ok=True)
 
 
-def with_earlier_epochs(cost: dict[str, Any], history: Sequence[EpochRecord]) -> dict[str, Any]:
+def with_earlier_epochs(cost: dict[str, Any], *histories: Sequence[EpochRecord]) -> dict[str, Any]:
     """Correct the cost of a resumed training, whose first epochs another process has paid for.
 
-    The history holds the seconds of all epochs; processor seconds are then not known.
+    Histories, of one network after the other, hold the seconds of all epochs; processor seconds are
+    then not known.
     """
-    return {**cost, "seconds": history[-1].seconds, "cpu_seconds": None}
+    seconds = sum(history[-1].seconds for history in histories if history)
+    return {**cost, "seconds": seconds, "cpu_seconds": None}
 
 
 def _course(history: Sequence[EpochRecord], settings: NodeTraining | CnnTraining) -> dict[str, Any]:
     """Say how a training went: why it ended, and its curve."""
-    return {
-        "ended_by": ending_of(history, settings),
-        "curve": [[r.epoch, round(r.seconds, 1), round(r.macro_iou, 5)] for r in history],
-    }
+    return {"ended_by": ending_of(history, settings), "curve": _curve(history)}
+
+
+def _context_course(
+    trained: TrainedNodeNet | TrainedCnn, history: Sequence[EpochRecord]
+) -> dict[str, Any]:
+    """Say how the network of the overview learned, and what it weighs: 0 where it is left out."""
+    context = trained.context if isinstance(trained, TrainedNodeNet) else None
+    return {"weight": context.weight if context else 0.0, "curve": _curve(history)}
+
+
+def _curve(history: Sequence[EpochRecord]) -> list[list[float]]:
+    return [[r.epoch, round(r.seconds, 1), round(r.macro_iou, 5)] for r in history]
 
 
 def fit_model(
@@ -106,8 +130,12 @@ def fit_model(
     seed: int,
     *,
     on_epoch: OnEpoch | None = None,
+    on_context: OnEpoch | None = None,
 ) -> TrainedNodeNet | TrainedCnn | TrainedTrees:
-    """Read the data of the model and train it; no store of runs is asked."""
+    """Read the data of the model and train it; no store of runs is asked.
+
+    `on_context` gets the epochs of the network of the overview, where the settings ask for one.
+    """
     settings = getattr(run.params.train, model)
     train, val = prepared.split("train"), prepared.split("val")
     if model == "forest" or model == "boosting":
@@ -138,13 +166,30 @@ def fit_model(
             graphs = graphs * n_each + others
             pixels = pixels * n_each + their_pixels
             give_back()  # what making graphs took
-        density = recipe_for(run, recipe_of(model)).nodes_per_megapixel
-        return train_node_net(
+        recipe = recipe_for(run, recipe_of(model))
+        density = recipe.nodes_per_megapixel
+        trained = train_node_net(
             model, graphs, val_graphs, settings,
             samples=(pixels, val_pixels),
             pixel_hidden=hidden_values(settings.pixel_hidden, nodes_per_megapixel=density),
             **common,
         )  # fmt: skip
+    if settings.context is None:
+        return trained
+    return with_context(
+        run, prepared, trained, settings.context,
+        lambda net: node_model_of(net, recipe, run.params.train.device),
+        seed=seed,
+        device=common["device"],
+        threads=run.params.train.threads,
+        resume_path=_context_resume(run, model, seed),
+        on_epoch=on_context,
+    )  # fmt: skip
+
+
+def _context_resume(run: Run, model: ModelName, seed: int) -> Path:
+    path = run.layout.resume(model, seed)
+    return path.with_name(f"{path.stem}-context{path.suffix}")
 
 
 def changed_of_each(most: int, n_images: int) -> int:
@@ -159,14 +204,18 @@ def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImag
     ]
 
 
-def _report_epoch(tracked: TrackedRun, name: str, record: EpochRecord) -> None:
+def _report_epoch(tracked: TrackedRun, name: str, record: EpochRecord, *, prefix: str = "") -> None:
     if record.epoch % _EPOCHS_PER_LINE == 0:
         log.info(
             "%s: epoch %d, loss %.3f, val macro IoU %.4f, %.0f s",
             name, record.epoch, record.loss, record.macro_iou, record.seconds,
         )  # fmt: skip
     tracked.log_metrics(
-        {"loss": record.loss, "val_macro_iou": record.macro_iou, "rate": record.learning_rate},
+        {
+            f"{prefix}loss": record.loss,
+            f"{prefix}val_macro_iou": record.macro_iou,
+            f"{prefix}rate": record.learning_rate,
+        },
         step=record.epoch,
     )
 

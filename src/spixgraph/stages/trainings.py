@@ -13,6 +13,11 @@ _CNN_CODE = (
 )  # fmt: skip
 
 
+_NODE_CODE = (
+    "train", "nets", "graph", "superpixels", "io", "predict/context.py", "stages/context.py",
+)  # fmt: skip
+
+
 def train(run: Run, model: ModelName) -> None:
     """Train one model with every seed."""
     for seed in run.params.train.seeds:
@@ -44,7 +49,7 @@ def code_of(model: ModelName) -> tuple[str, ...]:
 
     A U-Net takes hours, so of its rooms only the files count that it uses.
     """
-    return _CNN_CODE if model == "cnn" else ("train", "nets", "graph", "superpixels", "io")
+    return _CNN_CODE if model == "cnn" else _NODE_CODE
 
 
 def graphs_sha256(run: Run, model: str) -> str:

@@ -15,12 +15,15 @@ from spixgraph.graph.scaling import Scaling
 from spixgraph.nets.build import build_node_net
 from spixgraph.nets.cnn import build_cnn
 from spixgraph.train.cnn_training import TrainedCnn
+from spixgraph.train.context import TrainedContext
 from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet
 
 SCHEMA = 2
 WEIGHTS_FILE = "weights.npz"
 FACTS_FILE = "checkpoint.json"
+_CONTEXT = "context."
+"""Before the names of the weights of the network of the overview."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +57,10 @@ def save_checkpoint(
     """
     with atomic_path(folder) as part:
         part.mkdir()
-        weights = trained.net.state_dict()
+        weights = dict(trained.net.state_dict())
+        if isinstance(trained, TrainedNodeNet) and trained.context is not None:
+            of_context = trained.context.net.state_dict()
+            weights |= {_CONTEXT + name: values for name, values in of_context.items()}
         _write_npz(part / WEIGHTS_FILE, {name: weights[name].cpu().numpy() for name in weights})
         facts = {
             "schema_version": SCHEMA,
@@ -100,6 +106,12 @@ def _facts(trained: TrainedNodeNet | TrainedCnn) -> dict[str, Any]:
         "edge_scaling": _scaling_facts(trained.edge_scaling),
         "temperature": trained.temperature,
         "pixel_scaling": trained.pixel_scaling and _scaling_facts(trained.pixel_scaling),
+        "context": trained.context
+        and {
+            "build": trained.context.build,
+            "factor": trained.context.factor,
+            "weight": trained.context.weight,
+        },
     }
 
 
@@ -117,12 +129,29 @@ def _trained(facts: dict[str, Any], weights: Path) -> TrainedNodeNet | TrainedCn
     nodes, edges = _scaling(facts["node_scaling"]), _scaling(facts["edge_scaling"])
     pixels = facts["pixel_scaling"] and _scaling(facts["pixel_scaling"])
     temperature = facts.get("temperature", 1.0)  # older ones have none
-    return TrainedNodeNet(net, build, nodes, edges, best_epoch, history, pixels, temperature)
+    context = _context(facts.get("context"), weights)
+    return TrainedNodeNet(
+        net, build, nodes, edges, best_epoch, history, pixels, temperature, context
+    )
 
 
-def _load_weights(net: nn.Module, path: Path) -> None:
+def _context(facts: dict[str, Any] | None, weights: Path) -> TrainedContext | None:
+    if facts is None:  # none, or an older checkpoint
+        return None
+    build = facts["build"]
+    build["channels"] = tuple(build["channels"])
+    net = build_cnn(**build)
+    _load_weights(net, weights, prefix=_CONTEXT)
+    return TrainedContext(net, build, facts["factor"], facts["weight"])
+
+
+def _load_weights(net: nn.Module, path: Path, *, prefix: str = "") -> None:
     with np.load(path, allow_pickle=False) as arrays:
-        weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        weights = {
+            name.removeprefix(prefix): torch.from_numpy(arrays[name])
+            for name in arrays.files
+            if name.startswith(_CONTEXT) == bool(prefix)
+        }
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

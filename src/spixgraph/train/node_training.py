@@ -20,6 +20,7 @@ from spixgraph.graph.stream.heap import give_back
 from spixgraph.nets.build import build_node_net, n_parameters
 from spixgraph.nets.node_net import NodeNet
 from spixgraph.scratch import scratch_folder
+from spixgraph.train.context import TrainedContext
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, fit
 from spixgraph.train.node_lesson import NodeLesson
@@ -54,6 +55,8 @@ class TrainedNodeNet:
     history : tuple of EpochRecord
     temperature : float
         What logits, of superpixels and of pixels, are divided by to become probabilities.
+    context : TrainedContext or None
+        A second opinion on pixels.
     """
 
     net: NodeNet
@@ -64,11 +67,12 @@ class TrainedNodeNet:
     history: tuple[EpochRecord, ...]
     pixel_scaling: Scaling | None = None
     temperature: float = 1.0
+    context: TrainedContext | None = None
 
     @property
     def n_parameters(self) -> int:
         """Trained numbers."""
-        return n_parameters(self.net)
+        return n_parameters(self.net) + (n_parameters(self.context.net) if self.context else 0)
 
     def scalings_of(self, graph: RegionGraph) -> Scalings:
         """Return how the raw columns of the graph of a whole image are standardised."""

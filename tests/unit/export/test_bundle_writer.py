@@ -8,7 +8,7 @@ import torch
 
 from spixgraph.config.recipe import GraphRecipe
 from spixgraph.errors import InputError
-from spixgraph.export.bundle_writer import write_bundle
+from spixgraph.export.bundle_writer import TrainedContext, write_bundle
 from spixgraph.files import sha256_tree
 from spixgraph.graph.scaling import Scaling
 from spixgraph.nets.build import build_node_net
@@ -31,6 +31,7 @@ class Trained:
     edge_scaling: Scaling
     pixel_scaling: Scaling | None = None
     temperature: float = 1.5
+    context: TrainedContext | None = None
 
 
 def trained(kind: str = "gnn", *, columns: tuple[str, ...] = (), n_hidden: int = 0) -> Trained:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from spixgraph.predict.steps import Steps
 from spixgraph.serve.jobs.table import JobTable
 
-_STARTS = {"read": 0.0, "superpixels": 0.0, "graph": 0.0, "network": 0.45, "mask": 0.55,
-           "write": 0.8, "view": 0.9, "end": 0.99}  # fmt: skip
+_STARTS = {"read": 0.0, "superpixels": 0.0, "graph": 0.0, "network": 0.45, "context": 0.5,
+           "mask": 0.55, "write": 0.8, "view": 0.9, "end": 0.99}  # fmt: skip
 """Where the progress stands when a step begins."""
 _REPORT_S = 0.3
 
