@@ -15,6 +15,8 @@ from spixgraph.config.params import ModelName, Params, load_params
 from spixgraph.errors import InputError
 
 _NETWORKS = ("gnn", "cnn", "paper", "mlp")
+_CONTEXT_SHARE = 0.4
+"""Of the minutes of a model that go to its network of the overview."""
 _MODELS = (*_NETWORKS, "forest", "boosting")
 
 
@@ -101,7 +103,12 @@ def _changed(
     values["train"]["seeds"] = tuple(range(seeds))
     if max_minutes is not None:
         for model in _NETWORKS:
-            values["train"][model]["max_minutes"] = max_minutes
+            settings = values["train"][model]
+            context = settings.get("context")
+            share = _CONTEXT_SHARE if context else 0.0
+            settings["max_minutes"] = (1 - share) * max_minutes
+            if context:
+                context["max_minutes"] = share * max_minutes
     return Params.model_validate(values)
 
 

@@ -169,7 +169,10 @@ class BoostingTraining(_Strict):
 
 
 class TrainSection(_Strict):
-    """Seeds, device and one section per model."""
+    """Seeds, device and one section per model.
+
+    The defaults are for real images, as `spixgraph experiment` takes them.
+    """
 
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     device: Device = "auto"
@@ -183,9 +186,14 @@ class TrainSection(_Strict):
         noise=0.3,
         changed=8,
         nodes_per_step=2048,
+        epochs=80,
+        patience=40,
+        context=ContextTraining(),
     )
     paper: NodeTraining = NodeTraining(hidden=64, layers=2)
-    mlp: NodeTraining = NodeTraining(layers=0, members=3, changed=8, nodes_per_step=2048)
+    mlp: NodeTraining = NodeTraining(
+        layers=0, members=3, changed=8, nodes_per_step=2048, epochs=80, patience=40
+    )
     cnn: CnnTraining = CnnTraining()
     forest: ForestTraining = ForestTraining()
     boosting: BoostingTraining = BoostingTraining()

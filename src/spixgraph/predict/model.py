@@ -111,6 +111,8 @@ def open_model(
 ) -> NodeModel:
     """Open the network of a bundle; errors as of `OnnxPredictor`."""
     card = bundle.card
+    if card.context and gpu_memory_bytes is not None:
+        gpu_memory_bytes //= 2  # each of two networks
     return NodeModel(
         recipe=bundle.recipe,
         node_scaling=_scaling(card.node_features),

@@ -144,9 +144,14 @@ class TorchContext:
 
     @torch.no_grad()
     def __call__(self, cells: Float32) -> Float32:
-        """Map standardised (C, rows, columns) to (K, rows, columns) float32 logits."""
-        logits: Float32 = self._net(torch.from_numpy(cells[None]).to(self._device))[0].cpu().numpy()
-        return logits
+        """Map standardised (C, rows, columns) to (K, rows, columns) float32 logits.
+
+        On a GPU not in the shorter floats of its convolutions: masks are to be those of the bundle.
+        """
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            logits = self._net(torch.from_numpy(cells[None]).to(self._device))[0]
+        found: Float32 = logits.cpu().numpy()
+        return found
 
 
 def _segment_by_nodes(model: NodeModel, source: ImageSource) -> tuple[MaskZYX, dict[str, float]]:
