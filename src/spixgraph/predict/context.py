@@ -1,9 +1,9 @@
 """A second opinion from far: a convolutional network on the overview of an image.
 
-A superpixel network knows its neighbours; what kind of place they are in, a small U-Net on cells of
-4 x 4 pixels, say, tells better and costs a sixteenth of one on pixels. Its log-probabilities are
-three or so more columns of a pixel, which the decoder adds with the same weights everywhere. Idea:
-mixtures of experts by products (doi:10.1162/089976602760128018).
+A superpixel network knows its neighbours; what kind of place they are in is told better by a small
+U-Net on squares of 4 x 4 pixels, say, which costs a sixteenth of one on pixels. What it says, in
+logarithms of probabilities, are columns of a pixel, which the decoder adds with the same weight
+everywhere. Idea: products of experts (doi:10.1162/089976602760128018).
 """
 
 from collections.abc import Callable, Iterable, Iterator
