@@ -147,9 +147,9 @@ class NodeTraining(_Strict):
     )
     context: ContextTraining | None = Field(
         default=None,
-        description="also train a U-Net on the image averaged over squares, one for all members, "
-        "and blend it in as far as validation gains by it; null: none. For networks with a pixel "
-        "decoder",
+        description="also train a U-Net on the image averaged over squares, and blend it in as far "
+        "as validation gains by it; one member is then enough where it gets half of the say. null: "
+        "none. For networks with a pixel decoder",
     )
 
 

@@ -120,14 +120,7 @@ class OnnxPredictor:
                 f"{', '.join(feeds)}; export the model again"
             )
         wanted = {name: feeds[name] for name in self._inputs}
-        return tuple(self._session.run(None, wanted, self._run_options()))
-
-    def _run_options(self) -> Any:
-        """Give the memory of a run back at its end: the arena would keep that of every shape."""
-        options = ort.RunOptions()
-        if not self._keeps_memory:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        return options
+        return tuple(self._session.run(None, wanted, _run_options(self._keeps_memory)))
 
 
 class OnnxContext:
@@ -148,10 +141,16 @@ class OnnxContext:
 
     def __call__(self, cells: Float32) -> Float32:
         """Map standardised (C, rows, columns) to (K, rows, columns) logits."""
-        options = ort.RunOptions()
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        logits: Float32 = self._session.run(None, {"cells": cells[None]}, options)[0][0]
+        logits: Float32 = self._session.run(None, {"cells": cells[None]}, _run_options())[0][0]
         return logits
+
+
+def _run_options(keeps_memory: bool = False) -> Any:
+    """Give the memory of a run back at its end: the arena would keep that of every shape."""
+    options = ort.RunOptions()
+    if not keeps_memory:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _open_session(path: Path, device: Device, threads: int, gpu_memory_bytes: int | None) -> Any:

@@ -1,15 +1,17 @@
-"""The network of the overview: trained beside a graph network, weighed on validation images."""
+"""The network of the overview: trained beside graph networks, weighed on validation images."""
 
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from spixgraph.arrays import NOT_ANNOTATED, Float64, Int64, MaskZYX, UInt8
-from spixgraph.config.params import CnnTraining
+from spixgraph.config.params import NodeTraining
+from spixgraph.errors import InputError
 from spixgraph.evaluate.counts import confusion, scores
 from spixgraph.io.overview import overview_factor, overview_mask, read_overview
 from spixgraph.io.records import Split
@@ -29,6 +31,13 @@ TEMPERATURES = tuple(2 ** (k / 2) for k in range(-2, 4))
 LEAST_GAIN = 0.003
 """Of the macro IoU of validation images, for which a second network is worth its cost."""
 
+MAIN_SHARE = 0.5
+"""Weight of the context from which on one superpixel network beside it does as well as three."""
+
+Part = Literal["first", "context", "committee"]
+"""A training of several that make one model: the superpixel network, or all where there is no
+context; the network of the overview; all superpixel networks, where it has little to say."""
+
 OpenModel = Callable[[TrainedNodeNet], NodeModel]
 """Makes a trained network one that segments images."""
 
@@ -36,8 +45,8 @@ OpenModel = Callable[[TrainedNodeNet], NodeModel]
 def with_context(
     run: Run,
     prepared: Prepared,
-    trained: TrainedNodeNet,
-    settings: CnnTraining,
+    settings: NodeTraining,
+    fit: Callable[[NodeTraining, Part], TrainedNodeNet],
     open_model: OpenModel,
     *,
     seed: int,
@@ -46,13 +55,17 @@ def with_context(
     resume_path: Path,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedNodeNet:
-    """Train a network of the overview and blend it in as far as validation gains by it.
+    """Train a superpixel network and one of the overview, and blend them as validation gains by it.
+
+    Where the network of the overview gets less than `MAIN_SHARE`, all members of the settings are
+    trained, in what is left of `max_minutes`, and blended with it instead.
 
     Parameters
     ----------
-    trained : TrainedNodeNet
-        With a pixel decoder.
-    settings : CnnTraining
+    settings : NodeTraining
+        With settings of a context.
+    fit : callable
+        Trains superpixel networks, with a pixel decoder, by some settings.
     open_model : callable
     seed, device, threads, resume_path, on_epoch
         As of `train_context`.
@@ -60,16 +73,19 @@ def with_context(
     Returns
     -------
     TrainedNodeNet
-        With its context and the temperature of both; as it was where validation gains less than
-        `LEAST_GAIN`.
+        With its context and the temperature of both, or without one where validation gains less
+        than `LEAST_GAIN`.
     """
-    names = trained.pixel_scaling.names if trained.pixel_scaling else ()
-    model = open_model(trained)
-    factor = overview_factor(model.recipe.nodes_per_megapixel, is_volume="place_z" in names)
+    if settings.context is None:
+        raise InputError("the settings have no context; train the superpixel networks alone")
+    first = fit(settings.model_copy(update={"members": 1}), "first")
+    names = first.pixel_scaling.names if first.pixel_scaling else ()
+    density = open_model(first).recipe.nodes_per_megapixel
+    factor = overview_factor(density, is_volume="place_z" in names)
     context = train_context(
         _overviews(run, prepared, "train", factor),
         _overviews(run, prepared, "val", factor),
-        settings,
+        settings.context,
         factor=factor,
         n_classes=prepared.n_classes,
         seed=seed,
@@ -78,6 +94,33 @@ def with_context(
         resume_path=resume_path,
         on_epoch=on_epoch,
     )
+    blended = _blended(run, prepared, first, context, open_model)
+    rest = _rest_of_time(settings, first.history[-1].seconds)
+    if settings.members == 1 or rest is None or _share(blended) >= MAIN_SHARE:
+        return blended
+    return _blended(run, prepared, fit(rest, "committee"), context, open_model)
+
+
+def _share(trained: TrainedNodeNet) -> float:
+    return trained.context.weight if trained.context else 0.0
+
+
+def _rest_of_time(settings: NodeTraining, seconds: float) -> NodeTraining | None:
+    """Take what a network needed off `max_minutes`; None where that leaves less than it needed."""
+    if settings.max_minutes is None:
+        return settings
+    left = settings.max_minutes - seconds / 60
+    return settings.model_copy(update={"max_minutes": left}) if left > seconds / 60 else None
+
+
+def _blended(
+    run: Run,
+    prepared: Prepared,
+    trained: TrainedNodeNet,
+    context: TrainedContext,
+    open_model: OpenModel,
+) -> TrainedNodeNet:
+    """Let the context have the share that is best on val."""
     weight, temperature = _best_blend(run, prepared, trained, context, open_model)
     if not weight:
         return trained

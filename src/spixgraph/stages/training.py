@@ -4,9 +4,9 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from spixgraph.config.params import CnnTraining, ModelName, NodeTraining
 from spixgraph.files import code_sha256, write_json
@@ -14,7 +14,7 @@ from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
-from spixgraph.stages.context import with_context
+from spixgraph.stages.context import Part, with_context
 from spixgraph.stages.graphs import load_graphs, make_changed_graphs, open_graphs
 from spixgraph.stages.models import node_model_of
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
@@ -26,7 +26,7 @@ from spixgraph.train.devices import pick_device
 from spixgraph.train.ending import ending_of
 from spixgraph.train.gpu_memory import peak_gpu_bytes, reset_gpu_peak
 from spixgraph.train.hidden_values import hidden_values
-from spixgraph.train.loop import EpochRecord, OnEpoch
+from spixgraph.train.loop import EpochRecord
 from spixgraph.train.node_training import TrainedNodeNet, train_node_net
 from spixgraph.train.patches import AnnotatedImage
 from spixgraph.train.tracking import TrackedRun, training_run
@@ -51,20 +51,16 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         tags=_tags(run, prepared, model, seed),
     ) as tracked:
         reset_gpu_peak()
-        resumed = run.layout.resume(model, seed).is_file()
+        resumed = _resume(run, model, seed, "first").is_file()
         start, start_cpu = time.perf_counter(), time.process_time()
-        context_history: list[EpochRecord] = []
+        histories: dict[Part, list[EpochRecord]] = {}
 
-        def note_context(record: EpochRecord) -> None:
-            context_history.append(record)
-            _report_epoch(tracked, f"{model} seed {seed}, context", record, prefix="context_")
+        def note(part: Part, record: EpochRecord) -> None:
+            histories.setdefault(part, []).append(record)
+            _report_epoch(tracked, f"{model} seed {seed}", part, record)
 
         with PeakMemory() as memory:
-            trained = fit_model(
-                run, prepared, model, seed,
-                on_epoch=lambda record: _report_epoch(tracked, f"{model} seed {seed}", record),
-                on_context=note_context,
-            )  # fmt: skip
+            trained = fit_model(run, prepared, model, seed, on_epoch=note)
         cost: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - start_cpu,
@@ -81,10 +77,10 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         else:
             save_checkpoint(run.layout.checkpoint(model, seed), trained, extra=extra)
             course = _course(trained.history, settings)
-            if context_history:
-                course["context"] = _context_course(trained, context_history)
+            if history := histories.get("context"):
+                course["context"] = _context_course(trained, history)
             if resumed:
-                cost = with_earlier_epochs(cost, trained.history, context_history)
+                cost = with_earlier_epochs(cost, *histories.values())
             summary["best_epoch"] = trained.best_epoch
         write_json(
             run.layout.cost("train", f"{model}-seed{seed}"),
@@ -92,8 +88,8 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         )
         figures = {k: v for k, v in (cost | summary).items() if v is not None}
         tracked.log_metrics({f"train_{key}": value for key, value in figures.items()})
-    for path in (run.layout.resume(model, seed), _context_resume(run, model, seed)):
-        path.unlink(missing_ok=True)
+    for part in get_args(Part):
+        _resume(run, model, seed, part).unlink(missing_ok=True)
 
 
 def with_earlier_epochs(cost: dict[str, Any], *histories: Sequence[EpochRecord]) -> dict[str, Any]:
@@ -102,7 +98,7 @@ def with_earlier_epochs(cost: dict[str, Any], *histories: Sequence[EpochRecord])
     Histories, of one network after the other, hold the seconds of all epochs; processor seconds are
     then not known.
     """
-    seconds = sum(history[-1].seconds for history in histories if history)
+    seconds = sum(history[-1].seconds for history in histories)
     return {**cost, "seconds": seconds, "cpu_seconds": None}
 
 
@@ -129,13 +125,9 @@ def fit_model(
     model: ModelName,
     seed: int,
     *,
-    on_epoch: OnEpoch | None = None,
-    on_context: OnEpoch | None = None,
+    on_epoch: Callable[[Part, EpochRecord], None] = lambda part, record: None,
 ) -> TrainedNodeNet | TrainedCnn | TrainedTrees:
-    """Read the data of the model and train it; no store of runs is asked.
-
-    `on_context` gets the epochs of the network of the overview, where the settings ask for one.
-    """
+    """Read the data of the model and train it; no store of runs is asked."""
     settings = getattr(run.params.train, model)
     train, val = prepared.split("train"), prepared.split("val")
     if model == "forest" or model == "boosting":
@@ -145,8 +137,7 @@ def fit_model(
         "seed": seed,
         "device": pick_device(run.params.train.device),
         "threads": run.params.train.threads if model == "cnn" else _NODE_THREADS,
-        "resume_path": run.layout.resume(model, seed),
-        "on_epoch": on_epoch,
+        **_noted(run, model, seed, "first", on_epoch),
     }
     if model == "cnn":
         images = {s: _annotated(run, prepared, s) for s in ("train", "val")}
@@ -167,29 +158,39 @@ def fit_model(
             pixels = pixels * n_each + their_pixels
             give_back()  # what making graphs took
         recipe = recipe_for(run, recipe_of(model))
-        density = recipe.nodes_per_megapixel
-        trained = train_node_net(
-            model, graphs, val_graphs, settings,
-            samples=(pixels, val_pixels),
-            pixel_hidden=hidden_values(settings.pixel_hidden, nodes_per_megapixel=density),
-            **common,
+        width = hidden_values(settings.pixel_hidden, nodes_per_megapixel=recipe.nodes_per_megapixel)
+
+        def fit(settings: NodeTraining, part: Part) -> TrainedNodeNet:
+            return train_node_net(
+                model, graphs, val_graphs, settings,
+                samples=(pixels, val_pixels),
+                pixel_hidden=width,
+                **{**common, **_noted(run, model, seed, part, on_epoch)},
+            )  # fmt: skip
+
+        if settings.context is None:
+            return fit(settings, "first")
+        return with_context(
+            run, prepared, settings, fit,
+            lambda net: node_model_of(net, recipe, run.params.train.device),
+            seed=seed,
+            device=common["device"],
+            threads=run.params.train.threads,
+            **_noted(run, model, seed, "context", on_epoch),
         )  # fmt: skip
-    if settings.context is None:
-        return trained
-    return with_context(
-        run, prepared, trained, settings.context,
-        lambda net: node_model_of(net, recipe, run.params.train.device),
-        seed=seed,
-        device=common["device"],
-        threads=run.params.train.threads,
-        resume_path=_context_resume(run, model, seed),
-        on_epoch=on_context,
-    )  # fmt: skip
 
 
-def _context_resume(run: Run, model: ModelName, seed: int) -> Path:
+def _noted(
+    run: Run, model: ModelName, seed: int, part: Part, on_epoch: Callable[[Part, EpochRecord], None]
+) -> dict[str, Any]:
+    """Say where the state of a part is kept, and who hears of its epochs."""
+    path = _resume(run, model, seed, part)
+    return {"resume_path": path, "on_epoch": lambda record: on_epoch(part, record)}
+
+
+def _resume(run: Run, model: ModelName, seed: int, part: Part) -> Path:
     path = run.layout.resume(model, seed)
-    return path.with_name(f"{path.stem}-context{path.suffix}")
+    return path if part == "first" else path.with_name(f"{path.stem}-{part}{path.suffix}")
 
 
 def changed_of_each(most: int, n_images: int) -> int:
@@ -204,7 +205,8 @@ def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImag
     ]
 
 
-def _report_epoch(tracked: TrackedRun, name: str, record: EpochRecord, *, prefix: str = "") -> None:
+def _report_epoch(tracked: TrackedRun, name: str, part: Part, record: EpochRecord) -> None:
+    name, prefix = (name, "") if part == "first" else (f"{name}, {part}", f"{part}_")
     if record.epoch % _EPOCHS_PER_LINE == 0:
         log.info(
             "%s: epoch %d, loss %.3f, val macro IoU %.4f, %.0f s",

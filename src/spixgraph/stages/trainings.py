@@ -11,11 +11,7 @@ _CNN_CODE = (
     "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py",
     "train/loop.py", "train/losses.py", "train/schedule.py", "io/limits.py",
 )  # fmt: skip
-
-
-_NODE_CODE = (
-    "train", "nets", "graph", "superpixels", "io", "predict/context.py", "stages/context.py",
-)  # fmt: skip
+_NODE_CODE = ("train", "nets", "graph", "superpixels", "io", "predict", "stages/context.py")
 
 
 def train(run: Run, model: ModelName) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spixgraph.config.params import ContextTraining, load_params
+from spixgraph.config.params import ContextTraining, NodeTraining, load_params
 from spixgraph.errors import InputError
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.export.onnx_export import export_context
 from spixgraph.files import sha256_file
 from spixgraph.io.phantoms import write_phantom_dataset
+from spixgraph.nets.committee import Committee
 from spixgraph.predict.bundle import CONTEXT_FILE, load_bundle
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.driver import open_model, segment_source
@@ -45,11 +46,12 @@ def run(tmp_path_factory):
     return run
 
 
-def fitted(run) -> tuple[TrainedNodeNet, list[int]]:
-    epochs: list[int] = []
+def fitted(run) -> tuple[TrainedNodeNet, list[tuple[str, int]]]:
+    epochs: list[tuple[str, int]] = []
     trained = fit_model(
-        run, load_prepared(run), "gnn", 0, on_context=lambda record: epochs.append(record.epoch)
-    )
+        run, load_prepared(run), "gnn", 0,
+        on_epoch=lambda part, record: epochs.append((part, record.epoch)),
+    )  # fmt: skip
     assert isinstance(trained, TrainedNodeNet)
     return trained, epochs
 
@@ -59,7 +61,7 @@ def trained(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LEAST_GAIN", -1.0)
         found, epochs = fitted(run)
-    assert epochs == [1, 2]
+    assert epochs == [("first", 1), ("context", 1), ("context", 2)]
     return found
 
 
@@ -82,6 +84,34 @@ def test_without_a_gain_on_val_there_is_none(run, monkeypatch, trained):
     plain, _ = fitted(run)
     assert plain.context is None
     assert plain.n_parameters < trained.n_parameters
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_members_are_trained_where_the_context_says_little(run, monkeypatch, share):
+    gnn = run.params.train.gnn.model_copy(update={"members": 2})
+    train = run.params.train.model_copy(update={"gnn": gnn})
+    several = replace(run, params=run.params.model_copy(update={"train": train}))
+    monkeypatch.setattr(module, "LEAST_GAIN", -1.0)
+    monkeypatch.setattr(module, "MAIN_SHARE", share)
+    trained, epochs = fitted(several)
+    assert trained.context is not None
+    alone = [("first", 1), ("context", 1), ("context", 2)]
+    if share:
+        assert epochs == [*alone, ("committee", 1)]
+        assert len(trained.net.members) == 2
+    else:
+        assert epochs == alone
+        assert not isinstance(trained.net, Committee)
+
+
+@pytest.mark.parametrize(("minutes", "left"), [(None, None), (10.0, 8.0), (3.9, None)])
+def test_all_members_get_what_is_left_of_the_time(minutes, left):
+    settings = NodeTraining(members=3, max_minutes=minutes)
+    rest = module._rest_of_time(settings, seconds=120.0)
+    if minutes is None:
+        assert rest == settings
+    else:
+        assert (rest and rest.max_minutes) == left
 
 
 def test_checkpoint_and_bundle_give_the_same_masks(run, trained, tmp_path):
