@@ -34,9 +34,9 @@ LEAST_GAIN = 0.003
 MAIN_SHARE = 0.5
 """Weight of the context from which on one superpixel network beside it does as well as three."""
 
-Part = Literal["first", "context", "committee"]
-"""A training of several that make one model: the superpixel network, or all where there is no
-context; the network of the overview; all superpixel networks, where it has little to say."""
+Phase = Literal["first", "context", "committee"]
+"""Trainings that make one model, in turn: the superpixel network, or all of them where there is no
+context; the network of the overview; all superpixel networks, where that has little to say."""
 
 OpenModel = Callable[[TrainedNodeNet], NodeModel]
 """Makes a trained network one that segments images."""
@@ -46,7 +46,7 @@ def with_context(
     run: Run,
     prepared: Prepared,
     settings: NodeTraining,
-    fit: Callable[[NodeTraining, Part], TrainedNodeNet],
+    fit: Callable[[NodeTraining, Phase], TrainedNodeNet],
     open_model: OpenModel,
     *,
     seed: int,

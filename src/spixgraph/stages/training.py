@@ -14,7 +14,7 @@ from spixgraph.graph.stream.heap import give_back
 from spixgraph.io.records import Split
 from spixgraph.resources import PeakMemory
 from spixgraph.scratch import scratch_folder
-from spixgraph.stages.context import Part, with_context
+from spixgraph.stages.context import Phase, with_context
 from spixgraph.stages.graphs import load_graphs, make_changed_graphs, open_graphs
 from spixgraph.stages.models import node_model_of
 from spixgraph.stages.prepare import Prepared, load_prepared, recipe_for, scaled_image, true_mask
@@ -33,6 +33,9 @@ from spixgraph.train.tracking import TrackedRun, training_run
 from spixgraph.train.trees import TrainedTrees, save_trees, train_trees
 
 log = logging.getLogger(__name__)
+
+OnPhase = Callable[[Phase, EpochRecord], None]
+"""Hears of the epochs of all trainings of a model."""
 
 _EPOCHS_PER_LINE = 10
 MAX_CHANGED = 96
@@ -53,11 +56,11 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         reset_gpu_peak()
         resumed = _resume(run, model, seed, "first").is_file()
         start, start_cpu = time.perf_counter(), time.process_time()
-        histories: dict[Part, list[EpochRecord]] = {}
+        histories: dict[Phase, list[EpochRecord]] = {}
 
-        def note(part: Part, record: EpochRecord) -> None:
-            histories.setdefault(part, []).append(record)
-            _report_epoch(tracked, f"{model} seed {seed}", part, record)
+        def note(phase: Phase, record: EpochRecord) -> None:
+            histories.setdefault(phase, []).append(record)
+            _report_epoch(tracked, f"{model} seed {seed}", phase, record)
 
         with PeakMemory() as memory:
             trained = fit_model(run, prepared, model, seed, on_epoch=note)
@@ -88,8 +91,8 @@ def train_one(run: Run, model: ModelName, seed: int) -> None:
         )
         figures = {k: v for k, v in (cost | summary).items() if v is not None}
         tracked.log_metrics({f"train_{key}": value for key, value in figures.items()})
-    for part in get_args(Part):
-        _resume(run, model, seed, part).unlink(missing_ok=True)
+    for phase in get_args(Phase):
+        _resume(run, model, seed, phase).unlink(missing_ok=True)
 
 
 def with_earlier_epochs(cost: dict[str, Any], *histories: Sequence[EpochRecord]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def fit_model(
     model: ModelName,
     seed: int,
     *,
-    on_epoch: Callable[[Part, EpochRecord], None] = lambda part, record: None,
+    on_epoch: OnPhase = lambda phase, record: None,
 ) -> TrainedNodeNet | TrainedCnn | TrainedTrees:
     """Read the data of the model and train it; no store of runs is asked."""
     settings = getattr(run.params.train, model)
@@ -160,12 +163,12 @@ def fit_model(
         recipe = recipe_for(run, recipe_of(model))
         width = hidden_values(settings.pixel_hidden, nodes_per_megapixel=recipe.nodes_per_megapixel)
 
-        def fit(settings: NodeTraining, part: Part) -> TrainedNodeNet:
+        def fit(settings: NodeTraining, phase: Phase) -> TrainedNodeNet:
             return train_node_net(
                 model, graphs, val_graphs, settings,
                 samples=(pixels, val_pixels),
                 pixel_hidden=width,
-                **{**common, **_noted(run, model, seed, part, on_epoch)},
+                **{**common, **_noted(run, model, seed, phase, on_epoch)},
             )  # fmt: skip
 
         if settings.context is None:
@@ -181,16 +184,16 @@ def fit_model(
 
 
 def _noted(
-    run: Run, model: ModelName, seed: int, part: Part, on_epoch: Callable[[Part, EpochRecord], None]
+    run: Run, model: ModelName, seed: int, phase: Phase, on_epoch: OnPhase
 ) -> dict[str, Any]:
-    """Say where the state of a part is kept, and who hears of its epochs."""
-    path = _resume(run, model, seed, part)
-    return {"resume_path": path, "on_epoch": lambda record: on_epoch(part, record)}
+    """Say where the state of a phase is kept, and who hears of its epochs."""
+    path = _resume(run, model, seed, phase)
+    return {"resume_path": path, "on_epoch": lambda record: on_epoch(phase, record)}
 
 
-def _resume(run: Run, model: ModelName, seed: int, part: Part) -> Path:
+def _resume(run: Run, model: ModelName, seed: int, phase: Phase) -> Path:
     path = run.layout.resume(model, seed)
-    return path if part == "first" else path.with_name(f"{path.stem}-{part}{path.suffix}")
+    return path if phase == "first" else path.with_name(f"{path.stem}-{phase}{path.suffix}")
 
 
 def changed_of_each(most: int, n_images: int) -> int:
@@ -205,8 +208,8 @@ def _annotated(run: Run, prepared: Prepared, split: Split) -> list[AnnotatedImag
     ]
 
 
-def _report_epoch(tracked: TrackedRun, name: str, part: Part, record: EpochRecord) -> None:
-    name, prefix = (name, "") if part == "first" else (f"{name}, {part}", f"{part}_")
+def _report_epoch(tracked: TrackedRun, name: str, phase: Phase, record: EpochRecord) -> None:
+    name, prefix = (name, "") if phase == "first" else (f"{name}, {phase}", f"{phase}_")
     if record.epoch % _EPOCHS_PER_LINE == 0:
         log.info(
             "%s: epoch %d, loss %.3f, val macro IoU %.4f, %.0f s",

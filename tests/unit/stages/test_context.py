@@ -50,7 +50,7 @@ def fitted(run) -> tuple[TrainedNodeNet, list[tuple[str, int]]]:
     epochs: list[tuple[str, int]] = []
     trained = fit_model(
         run, load_prepared(run), "gnn", 0,
-        on_epoch=lambda part, record: epochs.append((part, record.epoch)),
+        on_epoch=lambda phase, record: epochs.append((phase, record.epoch)),
     )  # fmt: skip
     assert isinstance(trained, TrainedNodeNet)
     return trained, epochs
