@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     write_phantom_dataset(root / "d", kind="colonies", shape_zyx=(1, 160, 160), n_images=3, seed=0)
     params = load_params(REPOSITORY / "params.yaml")
-    small = {"hidden": 8, "layers": 1, "members": 1, "epochs": 1, "changed": 0}
+    small = {"hidden": 8, "layers": 1, "members": 2, "epochs": 1, "changed": 0}
     gnn = params.train.gnn.model_copy(update={**small, "context": SETTINGS})
     train = params.train.model_copy(update={"gnn": gnn})
     run = Run(Layout(root / "w"), root / "d", params.model_copy(update={"train": train}))
@@ -60,6 +60,7 @@ def fitted(run) -> tuple[TrainedNodeNet, list[tuple[str, int]]]:
 def trained(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LEAST_GAIN", -1.0)
+        patch.setattr(module, "MAIN_SHARE", 0.0)
         found, epochs = fitted(run)
     assert epochs == [("first", 1), ("context", 1), ("context", 2)]
     return found
@@ -79,29 +80,13 @@ def test_weight_and_temperature_are_among_those_that_were_tried(trained):
     assert trained.context.build["channels"] == (4, 4, 4)
 
 
-def test_without_a_gain_on_val_there_is_none(run, monkeypatch, trained):
+def test_without_a_gain_on_val_there_is_none_and_all_members_are_trained(run, monkeypatch, trained):
+    assert not isinstance(trained.net, Committee)
     monkeypatch.setattr(module, "LEAST_GAIN", 1.0)
-    plain, _ = fitted(run)
+    plain, epochs = fitted(run)
+    assert epochs == [("first", 1), ("context", 1), ("context", 2), ("committee", 1)]
     assert plain.context is None
-    assert plain.n_parameters < trained.n_parameters
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_all_members_are_trained_where_the_context_says_little(run, monkeypatch, share):
-    gnn = run.params.train.gnn.model_copy(update={"members": 2})
-    train = run.params.train.model_copy(update={"gnn": gnn})
-    several = replace(run, params=run.params.model_copy(update={"train": train}))
-    monkeypatch.setattr(module, "LEAST_GAIN", -1.0)
-    monkeypatch.setattr(module, "MAIN_SHARE", share)
-    trained, epochs = fitted(several)
-    assert trained.context is not None
-    alone = [("first", 1), ("context", 1), ("context", 2)]
-    if share:
-        assert epochs == [*alone, ("committee", 1)]
-        assert len(trained.net.members) == 2
-    else:
-        assert epochs == alone
-        assert not isinstance(trained.net, Committee)
+    assert len(plain.net.members) == 2
 
 
 @pytest.mark.parametrize(("minutes", "left"), [(None, None), (10.0, 8.0), (3.9, None)])
