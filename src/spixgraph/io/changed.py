@@ -12,14 +12,12 @@ from spixgraph.io.images import ArraySource
 from spixgraph.io.masks import MaskBands
 from spixgraph.io.source import ImageSource
 
-MAX_PX = 1 << 20
-MAX_SLICES = 64
-MAX_ZOOM = 1.4
+MAX_PX, MAX_SLICES = 1 << 20, 64  # of a part
+MAX_ZOOM = 1.4  # up or down, as stretch and gamma
 MAX_STRETCH = 1.1
 MAX_GAMMA = 1.5
 MAX_BLUR_PX = 1.0
-MAX_NOISE = 0.15
-"""Largest deviation of noise, in those of a channel."""
+MAX_NOISE = 0.15  # standard deviations of a channel
 
 
 @dataclass(frozen=True, slots=True)

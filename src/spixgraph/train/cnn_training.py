@@ -1,7 +1,7 @@
 """Training of the CNN on random patches, validated on whole images."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from spixgraph.nets.cnn import (
 from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, Step, fit
 from spixgraph.train.losses import class_weights, pixel_loss
-from spixgraph.train.patches import USUAL, AnnotatedImage, Disturbance, PatchSampler
+from spixgraph.train.patches import AnnotatedImage, PatchSampler
 from spixgraph.train.reproducible import reproducible
 
 
@@ -71,7 +71,6 @@ def train_cnn(
     seed: int,
     device: torch.device,
     threads: int = 1,
-    disturbance: Disturbance = USUAL,
     resume_path: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedCnn:
@@ -90,8 +89,6 @@ def train_cnn(
         One batch, or a few windows, at a time are on it.
     threads : int
         CPU threads; the weights depend on it, so it is not taken from the machine.
-    disturbance : Disturbance
-        Of the patches.
     resume_path : Path, optional
         Where the state is kept after each epoch; the caller removes it at the end.
     on_epoch : callable, optional
@@ -118,7 +115,6 @@ def train_cnn(
         {
             "build": build,
             "params": params.model_dump(),
-            "disturbance": asdict(disturbance),
             "seed": seed,
             "device": device.type,
             "threads": threads,
@@ -127,11 +123,7 @@ def train_cnn(
     )
     with reproducible(seed, threads=threads):
         net = build_cnn(**build)
-        sampler = PatchSampler(
-            [AnnotatedImage(standardised(i.image), i.mask) for i in train], window, disturbance
-        )
-        weights = class_weights(_area_per_class(train, n_classes)).to(device)
-        lesson = _PixelLesson(net.to(device), sampler, weights, val, params, n_classes, device)
+        lesson = _PixelLesson(net.to(device), train, val, params, window, n_classes, device)
         fitted = fit(
             lesson,
             params,
@@ -165,17 +157,20 @@ class _PixelLesson:
     def __init__(
         self,
         net: PixelUNet,
-        sampler: PatchSampler,
-        weights: Tensor,
+        train: Sequence[AnnotatedImage],
         val: Sequence[AnnotatedImage],
         params: CnnTraining,
+        window_zyx: ShapeZYX,
         n_classes: int,
         device: torch.device,
     ) -> None:
         self.net, self.device = net, device
-        self.sampler, self.weights = sampler, weights
         self.val, self.params = val, params
         self.n_classes = n_classes
+        self.sampler = PatchSampler(
+            [AnnotatedImage(standardised(i.image), i.mask) for i in train], window_zyx
+        )
+        self.weights = class_weights(_area_per_class(train, n_classes)).to(device)
         self.n_steps = params.steps_per_epoch
         self.learners, self.in_threads = (net,), False
 

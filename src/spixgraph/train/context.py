@@ -13,12 +13,10 @@ from spixgraph.config.params import CnnTraining
 from spixgraph.nets.cnn import PixelUNet, auto_window
 from spixgraph.train.cnn_training import train_cnn
 from spixgraph.train.loop import OnEpoch
-from spixgraph.train.patches import AnnotatedImage, Disturbance
+from spixgraph.train.patches import AnnotatedImage
 
 MAX_PATCH = 96
 """Edge of a patch in cells, where the settings leave it open: 384 px at cells of 4 px."""
-STRONG = Disturbance(share=0.7, zoom=1.5, gamma=1.7, gain=1.4, noise=0.3)
-"""Of its patches: the next image is of another animal or day."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +77,7 @@ def train_context(
     trained = train_cnn(
         slices, _slices(val), params,
         n_classes=n_classes, seed=seed, device=device, threads=threads,
-        disturbance=STRONG, resume_path=resume_path, on_epoch=on_epoch,
+        resume_path=resume_path, on_epoch=on_epoch,
     )  # fmt: skip
     return TrainedContext(trained.net, trained.build, factor, 1.0)
 

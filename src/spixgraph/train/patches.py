@@ -21,6 +21,13 @@ from spixgraph.nets.cnn import pad_by_reflection
 
 CLASS_SHARE = 1 / 3
 """Part of the patches that are drawn around a class picked evenly, so that rare ones are seen."""
+MAX_GAIN = 1.25
+MAX_OFFSET = 0.3  # standard deviations of the image
+MAX_ZOOM = 1.3
+MAX_GAMMA = 1.4
+MAX_NOISE = 0.15  # standard deviations of the image
+SHARE = 0.3
+"""Part of the patches that are zoomed; likewise with another gamma, and with noise."""
 _ANCHORS = 20_000  # most pixels kept, per image and per class of it, to draw patches around
 
 
@@ -48,32 +55,6 @@ class AnnotatedImage:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Disturbance:
-    """How much patches differ from the image that they come of, at most.
-
-    Attributes
-    ----------
-    share : float
-        Part of the patches that are zoomed; likewise with another gamma, and with noise.
-    zoom, gamma, gain : float
-        Factor up or down.
-    offset, noise : float
-        Standard deviations of the image.
-    """
-
-    share: float = 0.3
-    zoom: float = 1.3
-    gamma: float = 1.4
-    gain: float = 1.25
-    offset: float = 0.3
-    noise: float = 0.15
-
-
-USUAL = Disturbance()
-"""Of the U-Net that graph networks are compared with."""
-
-
 class PatchSampler:
     """Draws augmented patches around annotated pixels.
 
@@ -83,16 +64,10 @@ class PatchSampler:
         Those without annotation are left out. One smaller than the patch is continued by
         reflection, not annotated there.
     patch_zyx : (int, int, int)
-    disturbance : Disturbance
     """
 
-    def __init__(
-        self,
-        images: Sequence[AnnotatedImage],
-        patch_zyx: ShapeZYX,
-        disturbance: Disturbance = USUAL,
-    ) -> None:
-        self.patch_zyx, self._most = patch_zyx, disturbance
+    def __init__(self, images: Sequence[AnnotatedImage], patch_zyx: ShapeZYX) -> None:
+        self.patch_zyx = patch_zyx
         self._images = [
             _at_least(item, patch_zyx) for item in images if (item.mask != NOT_ANNOTATED).any()
         ]
@@ -110,22 +85,19 @@ class PatchSampler:
         if rng.random() < CLASS_SHARE:
             classes = self._anchors_of_class[number]
             anchors = classes[rng.integers(len(classes))]
-        size = _zoomed_size(self.patch_zyx, item.mask.shape, self._most, rng)
+        size = _zoomed_size(self.patch_zyx, item.mask.shape, rng)
         window = _window(anchors[rng.integers(len(anchors))], size, item.mask.shape, rng)
         image, mask = _resized(item.image[window], item.mask[window], self.patch_zyx)
         image, mask = _turned(image, mask, rng)
-        image = _noisy(_bent(_dimmed(image, self._most, rng), self._most, rng), self._most, rng)
-        return np.moveaxis(image, -1, 0), mask
+        return np.moveaxis(_noisy(_bent(_dimmed(image, rng), rng), rng), -1, 0), mask
 
 
-def _zoomed_size(
-    patch_zyx: ShapeZYX, shape: tuple[int, ...], most: Disturbance, rng: np.random.Generator
-) -> ShapeZYX:
+def _zoomed_size(patch_zyx: ShapeZYX, shape: tuple[int, ...], rng: np.random.Generator) -> ShapeZYX:
     """Choose how large a part of the image becomes a patch; slices are not zoomed."""
     z, y, x = patch_zyx
-    if rng.random() >= most.share:
+    if rng.random() >= SHARE:
         return patch_zyx
-    factor = most.zoom ** rng.uniform(-1, 1)
+    factor = MAX_ZOOM ** rng.uniform(-1, 1)
     return z, min(shape[1], max(1, round(y * factor))), min(shape[2], max(1, round(x * factor)))
 
 
@@ -181,26 +153,26 @@ def _turned(image: Float32, mask: UInt8, rng: np.random.Generator) -> tuple[Floa
     return np.rot90(image, quarters, (1, 2)), np.rot90(mask, quarters, (1, 2))
 
 
-def _dimmed(image: Float32, most: Disturbance, rng: np.random.Generator) -> Float32:
+def _dimmed(image: Float32, rng: np.random.Generator) -> Float32:
     """Change brightness and contrast, all channels alike."""
-    gain = np.float32(most.gain ** rng.uniform(-1, 1))
-    return image * gain + np.float32(rng.uniform(-most.offset, most.offset))
+    gain = np.float32(MAX_GAIN ** rng.uniform(-1, 1))
+    return image * gain + np.float32(rng.uniform(-MAX_OFFSET, MAX_OFFSET))
 
 
-def _bent(image: Float32, most: Disturbance, rng: np.random.Generator) -> Float32:
+def _bent(image: Float32, rng: np.random.Generator) -> Float32:
     """Change the gamma between the darkest and the brightest value of some patches."""
-    if rng.random() >= most.share:
+    if rng.random() >= SHARE:
         return image
     low, high = image.min(), image.max()
     if low == high:
         return image
-    gamma = np.float32(most.gamma ** rng.uniform(-1, 1))
+    gamma = np.float32(MAX_GAMMA ** rng.uniform(-1, 1))
     return ((image - low) / (high - low)) ** gamma * (high - low) + low
 
 
-def _noisy(image: Float32, most: Disturbance, rng: np.random.Generator) -> Float32:
+def _noisy(image: Float32, rng: np.random.Generator) -> Float32:
     """Add noise to some patches."""
-    if rng.random() >= most.share:
+    if rng.random() >= SHARE:
         return image
     noise = rng.standard_normal(image.shape, np.float32)
-    return image + np.float32(rng.uniform(0, most.noise)) * noise
+    return image + np.float32(rng.uniform(0, MAX_NOISE)) * noise
