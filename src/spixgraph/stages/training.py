@@ -101,7 +101,7 @@ def with_earlier_epochs(cost: dict[str, Any], *histories: Sequence[EpochRecord])
     Histories, of one network after the other, hold the seconds of all epochs; processor seconds are
     then not known.
     """
-    seconds = sum(history[-1].seconds for history in histories)
+    seconds = sum(history[-1].seconds for history in histories if history)
     return {**cost, "seconds": seconds, "cpu_seconds": None}
 
 

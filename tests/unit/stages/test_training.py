@@ -10,3 +10,4 @@ def test_a_resumed_training_costs_the_seconds_of_all_epochs():
     corrected = with_earlier_epochs(cost, history)
     assert corrected == {"seconds": 30.0, "cpu_seconds": None, "peak_rss_bytes": 7}
     assert with_earlier_epochs(cost, history, history[:2])["seconds"] == 50.0
+    assert with_earlier_epochs(cost, history, [])["seconds"] == 30.0
