@@ -1,6 +1,7 @@
 """Measure the command `spixgraph segment` from file to file: time by step, peak memory.
 
-    python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
+    python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--context]
+        [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
 has the default layers (alone and as the default committee of three) and random weights: what it
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.engine.mosaic import write_mosaic
-from spixgraph.config.params import TrainSection
+from spixgraph.config.params import ContextTraining, TrainSection
 from spixgraph.config.recipe import BasinParams, GraphRecipe
 from spixgraph.export.bundle_writer import write_bundle
 from spixgraph.graph.blocks.pixel_maps import pixel_map_names
@@ -32,9 +33,12 @@ from spixgraph.graph.pixel_samples import place_names
 from spixgraph.graph.scaling import Scaling, fit_scaling
 from spixgraph.graph.stream import image_graph
 from spixgraph.io.images import ArraySource, open_image
+from spixgraph.io.overview import overview_factor
 from spixgraph.nets.build import build_node_net
+from spixgraph.nets.cnn import build_cnn
 from spixgraph.predict.card import ClassInfo
 from spixgraph.predict.memory import memory_contract
+from spixgraph.train.context import TrainedContext
 from spixgraph.train.hidden_values import hidden_values
 
 _DEFAULT = TrainSection().gnn
@@ -60,8 +64,9 @@ class Untrained:
         hidden: int,
         layers: int,
         pixel_hidden: int,
+        context: bool,
     ) -> None:
-        self.context: None = None
+        self.context = _untrained_context(nodes) if context else None
         _, graph = image_graph(sample, nodes_per_megapixel=nodes, workers=2)
         self.node_scaling = fit_scaling([graph.x], graph.feature_names)
         self.edge_scaling = fit_scaling([graph.edge_attr], graph.edge_feature_names)
@@ -88,6 +93,15 @@ class Untrained:
         self.net = build_node_net(**self.build)
 
 
+def _untrained_context(nodes: float) -> TrainedContext:
+    torch.manual_seed(0)
+    build: dict[str, Any] = {
+        "n_dims": 2, "n_channels": 1, "n_classes": 2, "channels": ContextTraining().channels
+    }  # fmt: skip
+    factor = overview_factor(nodes, is_volume=False)
+    return TrainedContext(build_cnn(**build).eval(), build, factor, weight=0.5)
+
+
 def make_model(
     folder: Path,
     pixels: np.ndarray,
@@ -99,13 +113,14 @@ def make_model(
     hidden: int = _DEFAULT.hidden,
     layers: int = _DEFAULT.layers,
     pixel_hidden: int | Literal["auto"] = _DEFAULT.pixel_hidden,
+    context: bool = False,
 ) -> None:
     """Write a bundle with random weights."""
     recipe = GraphRecipe(superpixels=BasinParams(nodes_per_megapixel=nodes))
     trained = Untrained(
         ArraySource(pixels[None, ..., None]), nodes,
         decoder=decoder, kind=kind, members=members, hidden=hidden, layers=layers,
-        pixel_hidden=hidden_values(pixel_hidden, nodes_per_megapixel=nodes),
+        pixel_hidden=hidden_values(pixel_hidden, nodes_per_megapixel=nodes), context=context,
     )  # fmt: skip
     layer = trained.net.pixel_layer
     colours = ("#000000", "#ffb000")
@@ -171,6 +186,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nodes", type=float, default=3000.0)
     parser.add_argument("--members", type=int, nargs="+", default=[1, 3], help="one run for each")
+    parser.add_argument("--context", action="store_true", help="with a network of the overview")
     parser.add_argument("--no-decoder", action="store_true")
     parser.add_argument("--max-memory", help="as for spixgraph segment")
     parser.add_argument("--page", type=Path, help="Markdown file to write")
@@ -186,7 +202,10 @@ def main() -> None:
         parts = []
         for members in args.members:
             model = folder / f"b{members}"
-            make_model(model, pixels, args.nodes, decoder=not args.no_decoder, members=members)
+            make_model(
+                model, pixels, args.nodes,
+                decoder=not args.no_decoder, members=members, context=args.context,
+            )  # fmt: skip
             for file in ("small", "large"):
                 load = os.getloadavg()[0]
                 answer = command(folder / f"{file}.tif", folder / "m.tif", model, options)

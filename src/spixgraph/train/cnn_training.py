@@ -27,6 +27,7 @@ from spixgraph.train.fingerprint import fingerprint
 from spixgraph.train.loop import EpochRecord, OnEpoch, Step, fit
 from spixgraph.train.losses import class_weights, pixel_loss
 from spixgraph.train.patches import AnnotatedImage, PatchSampler
+from spixgraph.train.precision import mixed_precision
 from spixgraph.train.reproducible import reproducible
 
 
@@ -184,19 +185,22 @@ class _PixelLesson:
         truth = torch.from_numpy(mask).to(self.device)
         if self.net.n_dims == 2:
             pixels, truth = pixels[:, :, 0], truth[:, 0]
-        return pixel_loss(self.net(pixels), truth, self.weights)
+        with mixed_precision(self.device):
+            logits = self.net(pixels)
+        return pixel_loss(logits, truth, self.weights)
 
     def confusion(self) -> Int64:
         """Predict each validation image as a whole, as in use."""
         total = np.zeros((self.n_classes, self.n_classes), np.int64)
         for item in self.val:
-            mask = predict_cnn(
-                self.net,
-                item.image,
-                window_zyx=self.sampler.patch_zyx,
-                overlap=self.params.overlap,
-                device=self.device,
-            )
+            with mixed_precision(self.device):
+                mask = predict_cnn(
+                    self.net,
+                    item.image,
+                    window_zyx=self.sampler.patch_zyx,
+                    overlap=self.params.overlap,
+                    device=self.device,
+                )
             total += confusion(item.mask, mask, n_classes=self.n_classes)
         return total
 
