@@ -103,7 +103,7 @@ class ContextTraining(CnnTraining):
     patch_px: Annotated[int, Field(ge=32)] | Literal["auto"] = Field(
         default="auto", description="edge of a patch in cells; auto: 96, less for smaller images"
     )
-    epochs: int = Field(default=40, gt=0)
+    epochs: int = Field(default=80, gt=0)
     patience: int = Field(default=40, gt=0)
 
 

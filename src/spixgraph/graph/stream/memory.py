@@ -200,5 +200,8 @@ def choose_workers(
             f"{(max_bytes or 0) / 1e6:.0f} MB; allow {need(1) / 1e6:.0f} MB or take a smaller "
             "region of interest (--roi)"
         )
-    log.info("predicted peak memory: %.0f MB with %d workers", need(fitting[0]) / 1e6, fitting[0])
+    if max_bytes is not None:
+        log.info(
+            "predicted peak memory: %.0f MB with %d workers", need(fitting[0]) / 1e6, fitting[0]
+        )
     return fitting[0]
