@@ -14,7 +14,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env demo real benchmark-accuracy benchmark-cost benchmark-engine report test checks lint types contracts unit chains chromium test-browser clean
+.PHONY: help env demo real benchmark-accuracy benchmark-cost benchmark-engine report test checks lint types contracts properties unit chains chromium test-browser clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,7 +52,7 @@ report: env ## write reports/ again from the stored evaluation
 	python -m pipelines.report
 
 test: env ## everything that CI runs
-	$(MAKE) checks
+	$(MAKE) --jobs 2 checks properties  # which compile nearly all kernels, for all that follows
 	$(MAKE) --jobs 2 unit chains  # one waits where the other computes: two thirds of the time
 
 checks: lint types contracts
@@ -67,8 +67,11 @@ types: env
 contracts: env
 	lint-imports
 
-unit: env ## unit and property tests
-	pytest -n $(PYTEST_WORKERS) $(BY_FILE) tests/properties tests/unit
+properties: env ## property tests of superpixels, graphs and scores
+	pytest tests/properties
+
+unit: env ## unit tests
+	pytest -n $(PYTEST_WORKERS) $(BY_FILE) tests/unit
 
 chains: env chromium ## DVC stages, clone and reproduce, the chain without DVC, a Bento built and served, the page
 	pytest -n $(CHAIN_WORKERS) $(BY_FILE) tests/pipelines tests/serving tests/browser

@@ -10,9 +10,8 @@ _LONGEST_FIRST = (
     "serving/test_bento.py", "pipelines/test_engine_benchmark.py", "pipelines/test_benchmark.py",
     "pipelines/test_experiment.py", "serving/test_jobs.py", "serving/test_registry_server.py",
     "serving/test_openapi.py", "browser/test_page.py",
-    # compiles nearly all kernels, while the other worker is with networks, which need none
-    "properties/test_blocks.py", "unit/export/test_onnx_export.py", "properties/test_basins.py",
-    "unit/export/test_parity.py", "unit/export/test_bundle_writer.py",
+    "unit/export/test_onnx_export.py", "unit/export/test_parity.py",
+    "unit/export/test_bundle_writer.py",
     "unit/train/test_cnn_training.py", "unit/train/test_node_training.py",
     "unit/predict/test_contract.py", "unit/graph/stream/test_memory.py",
     "unit/graph/stream/test_cluster.py", "unit/predict/test_stream.py",

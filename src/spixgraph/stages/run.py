@@ -1,6 +1,7 @@
 """One run of the pipeline: where it works, on what data, with which settings."""
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -69,6 +70,8 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def _context() -> BaseContext:
+    # read when torch is loaded: threads that spin while they wait keep those off that they wait for
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")

@@ -9,7 +9,7 @@ from spixgraph.stages.run import Run, alone, recipe_of
 
 _CNN_CODE = (
     "nets/cnn.py", "nets/sliding.py", "train/cnn_training.py", "train/patches.py",
-    "train/loop.py", "train/losses.py", "train/schedule.py", "io/limits.py",
+    "train/loop.py", "train/losses.py", "train/precision.py", "train/schedule.py", "io/limits.py",
 )  # fmt: skip
 _NODE_CODE = ("train", "nets", "graph", "superpixels", "io", "predict", "stages/context.py")
 
