@@ -1,13 +1,12 @@
 """Measure the command `spixgraph segment` from file to file: time by step, peak memory.
 
-    python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--context]
-        [--max-memory 1GB] [--page PAGE]
+    python -m benchmarks.segment IMAGE [--size 20000] [--workers 2] [--max-memory 1GB] [--page PAGE]
 
 IMAGE is mirrored and tiled to a square mosaic, written as an uncompressed tiled TIFF. The network
-has the default layers (alone and as the default committee of three) and random weights: what it
-says is noise, which is the worst case for the masks, and what it takes is what a trained one takes.
-The command runs in a process of its own in which torch cannot be imported, after one on a small
-image that has compiled all code.
+has the default layers (alone, as the default committee of three, and alone beside a network of the
+overview) and random weights: what it says is noise, which is the worst case for the masks, and what
+it takes is what a trained one takes. The command runs in a process of its own in which torch cannot
+be imported, after one on a small image that has compiled all code.
 """
 
 import argparse
@@ -186,7 +185,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nodes", type=float, default=3000.0)
     parser.add_argument("--members", type=int, nargs="+", default=[1, 3], help="one run for each")
-    parser.add_argument("--context", action="store_true", help="with a network of the overview")
     parser.add_argument("--no-decoder", action="store_true")
     parser.add_argument("--max-memory", help="as for spixgraph segment")
     parser.add_argument("--page", type=Path, help="Markdown file to write")
@@ -200,16 +198,18 @@ def main() -> None:
         for file, size in (("small", 700), ("large", args.size)):
             write_mosaic(pixels, size, folder / f"{file}.tif")
         parts = []
-        for members in args.members:
-            model = folder / f"b{members}"
+        cases = [(members, False) for members in args.members]
+        for members, context in cases if args.no_decoder else [*cases, (1, True)]:
+            model = folder / f"b{members}{context:d}"
             make_model(
                 model, pixels, args.nodes,
-                decoder=not args.no_decoder, members=members, context=args.context,
+                decoder=not args.no_decoder, members=members, context=context,
             )  # fmt: skip
             for file in ("small", "large"):
                 load = os.getloadavg()[0]
                 answer = command(folder / f"{file}.tif", folder / "m.tif", model, options)
-            parts.append(f"## Networks in the committee: {members}\n\n{report(*answer, load)}")
+            beside = ", and one of the overview" if context else ""
+            parts.append(f"## Graph networks: {members}{beside}\n\n{report(*answer, load)}")
     text = "\n".join(parts)
     click.echo(text)
     if args.page is not None:
