@@ -51,7 +51,7 @@ class PixelUNet(nn.Module):
             norm_name=_NORM,
         )
         self.n_dims = n_dims
-        # measured on a CPU: a seventh to a third faster than channels first
+        # in bfloat16 on a CPU, three quarters of the time of channels first, or less
         self._layout = torch.channels_last if n_dims == 2 else torch.channels_last_3d
         self.unet.to(memory_format=self._layout)
 

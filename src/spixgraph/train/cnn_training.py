@@ -190,7 +190,7 @@ class _PixelLesson:
         return pixel_loss(logits, truth, self.weights)
 
     def confusion(self) -> Int64:
-        """Predict each validation image as a whole, as in use."""
+        """Predict each validation image as a whole: as in use, but for the precision."""
         total = np.zeros((self.n_classes, self.n_classes), np.int64)
         for item in self.val:
             with mixed_precision(self.device):
